@@ -1,0 +1,234 @@
+"""The mitmproxy hooks, and nothing else: the life of a request is read here from top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
+from mitmproxy.proxy import server_hooks
+
+from . import bridge, isolation, websockets
+from .cache import Cache, Exchange, proxy_user_required
+from .isolation import Isolation
+from .policy import OUR_HEADERS
+from .protocols.base import Ending
+from .settings import OPTIONS, Settings, SettingsError
+from .stores import StoreError, for_url
+
+logger = logging.getLogger("ai-cache")
+
+
+class AICache:
+    """The addon. `announce` gets the first line; `stream_all` lets every response stream, not only those of AI hosts."""
+
+    name = "ai-cache"
+
+    def __init__(self, announce: Callable[[str], None] | None = None, stream_all: bool = False) -> None:
+        self.cache: Cache | None = None
+        self._settings = Settings()
+        self._announce = announce or _to_stderr
+        self._stream_all = stream_all
+        self._running = False
+        self._exchanges: dict[str, tuple[Exchange, bytes | None, str]] = {}
+        self._proxy_users: dict[str, str] = {}
+
+    # Options
+
+    def load(self, loader: addonmanager.Loader) -> None:
+        for option in OPTIONS:
+            loader.add_option(option.name, option.type, option.default, option.help, option.choices)
+
+    def configure(self, updated: set[str]) -> None:
+        if not self._running or any(name.startswith("ai_cache_") for name in updated):
+            try:
+                self._use(Settings.parse({option.name: getattr(ctx.options, option.name) for option in OPTIONS}))
+            except SettingsError as error:
+                self._refuse(str(error))
+        if not self._settings.eager and ctx.options.connection_strategy != "lazy":
+            # Eager connections reach the provider before the first request, so before there can be a hit.
+            ctx.options.update(connection_strategy="lazy")
+
+    def _use(self, settings: Settings) -> None:
+        if settings.mode == "replay" and ctx.options.stream_large_bodies:
+            raise SettingsError("ai_cache_mode=replay cannot be strict with stream_large_bodies; unset one of them")
+        if settings.mode == "replay" and settings.eager:
+            raise SettingsError("ai_cache_mode=replay cannot be strict with ai_cache_eager; unset one of them")
+        if self._running and (settings.store, settings.max_size) != (self._settings.store, self._settings.max_size):
+            raise SettingsError("ai_cache_store and ai_cache_max_size cannot change while the proxy runs; restart it")
+        self._settings = settings
+        if self.cache is not None:
+            self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
+
+    def _refuse(self, message: str) -> None:
+        if self._running:
+            raise exceptions.OptionsError(message)
+        # Raising here would print a traceback; an error that is logged at start-up ends it.
+        logger.error("ai-cache: %s", message)
+
+    def _isolation(self) -> Isolation:
+        if self._settings.isolate is not None:
+            return self._settings.isolate
+        servers = ctx.master.addons.get("proxyserver")
+        local = servers is not None and bridge.all_loopback(servers.listen_addrs())
+        return Isolation("none" if local else "credential")
+
+    # Life of the proxy
+
+    async def running(self) -> None:
+        settings = self._settings
+        store = for_url(settings.store, settings.max_size)
+        try:
+            await store.open()
+            entries = await store.count()
+        except StoreError as error:
+            if settings.mode == "replay":
+                logger.error("ai-cache: %s", error)
+                ctx.master.shutdown()
+                return
+            logger.warning("ai-cache: %s; calls go on as misses", error)
+            entries = 0
+        self.cache = Cache(settings, store, self._isolation())
+        self._running = True
+        isolation_note = (
+            "" if self.cache.isolation.kind == "none" else f", entries apart by {self.cache.isolation.kind}"
+        )
+        self._announce(f"ai-cache: mode {settings.mode}, store {settings.store}, {entries} entries{isolation_note}")
+        if ctx.options.tcp_timeout < 3600 and not self._stream_all:
+            logger.warning(
+                "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
+                ctx.options.tcp_timeout,
+            )
+
+    async def done(self) -> None:
+        self._running = False
+        if self.cache is not None:
+            await self.cache.close()
+
+    # Connections
+
+    def client_connected(self, client: connection.Client) -> None:
+        bridge.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        self._proxy_users.pop(client.id, None)
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        self._note_proxy_user(flow)
+        if self._needs_proxy_user(flow) and flow.response is None:
+            flow.response = bridge.response_to(proxy_user_required())
+
+    def tls_start_server(self, data: tls.TlsData) -> None:
+        if not self._settings.eager:
+            bridge.speak_as_the_client(data.conn, data.context)
+
+    def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+        if self._settings.mode == "replay":
+            data.server.error = "ai-cache replay: the network is not touched"
+
+    # The request
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        path = flow.request.path.partition("?")[0]
+        if self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path):
+            flow.request.stream = False  # a body we have not seen has no key
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        cache = self.cache
+        if cache is None or flow.response is not None or flow.error is not None or not flow.live:
+            return
+        self._note_proxy_user(flow)
+        if self._needs_proxy_user(flow):
+            flow.response = bridge.response_to(proxy_user_required())
+            return
+        request = bridge.request_from(flow)
+        if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
+            flow.response = bridge.response_to(refusal)
+            return
+        exchange = await cache.begin(request, self._proxy_user(flow))
+        if exchange.response is not None:
+            flow.response = bridge.response_to(exchange.response)
+            return
+        if exchange.status:
+            self._exchanges[flow.id] = (exchange, flow.request.raw_content, flow.request.url)
+        self._strip_our_headers(flow)
+
+    @staticmethod
+    def _strip_our_headers(flow: http.HTTPFlow) -> None:
+        """Ours are not forwarded, but for one that SigV4 signed: without it the signature breaks."""
+        signed = (
+            flow.request.headers.get("authorization", "").partition("SignedHeaders=")[2].partition(",")[0].split(";")
+        )
+        for name in OUR_HEADERS:
+            if name in flow.request.headers and name not in signed:
+                del flow.request.headers[name]
+
+    # The answer
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        response, cache = flow.response, self.cache
+        if response is None or cache is None or flow.id not in self._exchanges:
+            if self._stream_all and response is not None and not response.stream:
+                response.stream = True
+            return
+        exchange, _, _ = self._exchanges[flow.id]
+        for name, value in cache.headers(exchange):
+            response.headers.add(name, value)
+        if response.stream and response.stream is not True:
+            return  # another script's
+        response.stream = cache.watch(exchange, response.status_code) or True
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        self._finish(flow, bridge.ending_of(flow))
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        self._finish(flow, Ending.ABORTED)
+
+    def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:
+        found = self._exchanges.pop(flow.id, None)
+        if found is None or self.cache is None:
+            return
+        exchange, content, url = found
+        rewritten = flow.request.url != url or flow.request.raw_content != content
+        headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
+        body, why_not = _captured(flow, exchange, ending)
+        self.cache.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
+
+    # Who asks
+
+    def _note_proxy_user(self, flow: http.HTTPFlow) -> None:
+        """A tunnel names its user once, in its CONNECT."""
+        if self.cache is None or self.cache.isolation.kind != "proxy-user":
+            return
+        checked = flow.metadata.get("proxyauth")
+        user = checked[0] if checked else isolation.proxy_user(bridge.headers_from(flow.request.headers.fields))
+        if user:
+            self._proxy_users[flow.client_conn.id] = user
+            flow.request.headers.pop("proxy-authorization", None)
+
+    def _proxy_user(self, flow: http.HTTPFlow) -> str | None:
+        return self._proxy_users.get(flow.client_conn.id)
+
+    def _needs_proxy_user(self, flow: http.HTTPFlow) -> bool:
+        by_user = self.cache is not None and self.cache.isolation.kind == "proxy-user"
+        return by_user and self._proxy_user(flow) is None
+
+
+def _captured(flow: http.HTTPFlow, exchange: Exchange, ending: Ending) -> tuple[bytes | None, str]:
+    """The body that passed, or why there is none."""
+    capture = exchange.capture
+    if capture is None:
+        return None, ""
+    if capture.overflow:
+        return None, "too-large"
+    if capture.ended or ending is Ending.ABORTED:
+        return capture.body(), ""
+    # Empty bodies never meet the tee; neither does one that another script took over.
+    content: Any = flow.response.raw_content if flow.response else None
+    return (content, "") if content is not None else (None, "rewritten")
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

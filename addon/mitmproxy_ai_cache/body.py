@@ -1,0 +1,107 @@
+"""A request body as the protocols and the key see it: JSON, multipart, or just bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+from . import content_coding
+from .json_body import DuplicateMembers, Json, NotCanonical, parse
+from .messages import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of multipart/form-data (RFC 7578)."""
+
+    name: str
+    filename: str
+    content_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """`raw` is the body without its content coding. At most one of `json` and `parts` is meaningful (see `kind`)."""
+
+    kind: str
+    """`json`, `multipart`, `raw`, `duplicate-members`, `undecodable` or `unseen` (streamed past us)."""
+    raw: bytes = b""
+    json: Json = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The body as a JSON object; empty where it is something else."""
+        return self.json if isinstance(self.json, dict) else {}
+
+    def field(self, name: str) -> str:
+        """A text field of a multipart body."""
+        return next((part.data.decode("utf-8", "replace") for part in self.parts if part.name == name), "")
+
+
+def read(request: Request, limit: int) -> Body:
+    """What the body of `request` is. Never raises: what cannot be read is `raw`, or says why not in `kind`."""
+    if request.body is None:
+        return Body("unseen")
+    raw = request.body
+    if coding := request.headers.get("content-encoding"):
+        try:
+            decoded = content_coding.decode(raw, coding, limit)
+        except ValueError:
+            return Body("undecodable", raw)
+        if not decoded.complete:
+            return Body("undecodable", raw)
+        raw = decoded.body
+    content_type = request.headers.get("content-type")
+    if content_type.lower().startswith("multipart/"):
+        parts = _parts(raw, content_type)
+        return Body("multipart", raw, parts=parts) if parts else Body("raw", raw)
+    if raw[:1] not in (b"{", b"[") and raw.lstrip()[:1] not in (b"{", b"["):
+        return Body("raw", raw)
+    try:
+        return Body("json", raw, parse(raw))
+    except DuplicateMembers:
+        return Body("duplicate-members", raw)
+    except NotCanonical:
+        return Body("raw", raw)
+
+
+def parameter(header: str, name: str) -> str:
+    """A parameter of a `type/subtype; name=value` header, unquoted."""
+    message = Message()
+    message["content-type"] = header
+    value = message.get_param(name)
+    return value if isinstance(value, str) else ""
+
+
+def _parts(raw: bytes, content_type: str) -> tuple[Part, ...]:
+    """The parts in their order, or nothing where the body does not keep to RFC 2046 section 5.1."""
+    boundary = parameter(content_type, "boundary").encode("latin-1", "replace")
+    if not boundary or not raw.startswith(b"--" + boundary):
+        return ()
+    pieces = (b"\r\n" + raw).split(b"\r\n--" + boundary)
+    if not pieces[-1].startswith(b"--"):
+        return ()
+    parts = []
+    for piece in pieces[1:-1]:
+        head, separator, data = piece.partition(b"\r\n\r\n")
+        if not separator:
+            return ()
+        fields = dict(_field(line) for line in head.decode("utf-8", "replace").split("\r\n") if ":" in line)
+        disposition = fields.get("content-disposition", "")
+        parts.append(
+            Part(
+                parameter(disposition, "name"),
+                parameter(disposition, "filename"),
+                fields.get("content-type", ""),
+                data,
+            )
+        )
+    return tuple(parts)
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip().lower(), value.strip()

@@ -1,0 +1,93 @@
+"""Between mitmproxy's values and ours, and the few places where mitmproxy's own behaviour is mended."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+from mitmproxy import connection, http
+from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.context import Context
+
+from .messages import Headers, Request, Response
+from .protocols.base import Ending
+
+MAX_CONNECTIONS = 1000
+"""To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
+provider each need one: 20 parallel calls took three times as long."""
+
+
+def headers_from(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
+    return Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+
+
+def request_from(flow: http.HTTPFlow) -> Request:
+    """The request of `flow` as the core reads it."""
+    wire = flow.request
+    path, _, query = wire.path.partition("?")
+    return Request(
+        method=wire.method,
+        scheme=wire.scheme,
+        host=wire.host,
+        port=wire.port,
+        path=path,
+        query=query,
+        headers=headers_from(wire.headers.fields),
+        body=wire.raw_content,
+        authority=wire.authority,
+        sni=flow.client_conn.sni or "",
+        reverse=isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode),
+    )
+
+
+def response_to(response: Response) -> http.Response:
+    fields = [
+        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in response.headers
+    ]
+    return http.Response.make(response.status, response.body, http.Headers(fields))
+
+
+def ending_of(flow: http.HTTPFlow) -> Ending:
+    """How a message that mitmproxy takes for complete ended."""
+    response = flow.response
+    if response is None:
+        return Ending.ABORTED
+    if not response.http_version.startswith("HTTP/1"):
+        return Ending.CLEAN
+    framed = "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "").lower()
+    bodiless = flow.request.method == "HEAD" or response.status_code in (204, 304)
+    return Ending.CLEAN if framed or bodiless else Ending.CLOSED
+
+
+def lift_connection_limit(handlers: Iterable[Any], client: connection.Client) -> None:
+    """Let an h2 client reach an h1 provider with as many connections as it has parallel calls."""
+    for handler in handlers:
+        if getattr(handler, "client", None) is client:
+            handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(MAX_CONNECTIONS))
+            return
+
+
+def speak_as_the_client(conn: connection.Connection, context: Context) -> None:
+    """Offer h2 to the provider only where the client speaks it.
+
+    Lazily opened connections do not know yet, and mitmproxy offers what the client offered. An h1 client before an h2
+    provider would get a stream without framing, in which a reset looks like a clean end.
+    """
+    if isinstance(conn, connection.Server) and context.client.alpn != b"h2":
+        conn.alpn_offers = [b"http/1.1"]
+
+
+def all_loopback(addresses: Iterable[tuple[str, int]]) -> bool:
+    """Whether who can reach these listeners is on this machine."""
+    found = list(addresses)
+    return bool(found) and all(_is_loopback(address[0]) for address in found)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"

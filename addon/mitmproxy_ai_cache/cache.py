@@ -1,0 +1,361 @@
+"""The way of a call: identify, key, look up; then answer, or watch the answer of the provider and keep it.
+
+No mitmproxy here: `addon.py` walks these steps with its hooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+
+from . import body as bodies
+from . import content_coding, gate, policy, protocols, replay
+from .capture import Capture
+from .entry import Entry
+from .hosts import ai_hosts
+from .isolation import Isolation, Unstable
+from .key import fingerprint, public_query
+from .messages import Headers, Request, Response
+from .policy import Decision
+from .protocols.base import Answer, Call, Ending, Verdict, json_response
+from .protocols.exchange import error_for_host
+from .settings import Settings
+from .stats import Stats
+from .stores import Store, StoreError
+
+logger = logging.getLogger("ai-cache")
+
+MISS_STATUS = 424
+"""Failed Dependency. SDKs do not retry it, and applications do not take it for a missing model."""
+
+_IN_THREAD_FROM = 256 * 1024
+"""Bytes: judging a longer answer takes milliseconds and leaves the event loop."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and what became of it."""
+
+    request: Request
+    call: Call | None = None
+    status: str = ""
+    """HIT, MISS, BYPASS, REFRESH; empty where the request is none of our business."""
+    reason: str = ""
+    key: str = ""
+    decision: Decision = field(default_factory=Decision)
+    response: Response | None = None
+    """What to answer with at once, without a provider."""
+    entry: Entry | None = None
+    age: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    first_byte: float = 0.0
+    ended: float = 0.0
+    status_code: int = 0
+    capture: Capture | None = None
+
+    @property
+    def samples(self) -> bool:
+        """Whether the provider would answer each time anew: anything but temperature 0."""
+        return self.call is not None and self.call.body.object.get("temperature") != 0
+
+    def seconds(self) -> float:
+        return (self.ended or time.monotonic()) - self.started
+
+
+class Cache:
+    """Answers calls from `store` and keeps what proved complete. One per proxy."""
+
+    def __init__(self, settings: Settings, store: Store, isolation: Isolation, stats: Stats | None = None) -> None:
+        self.settings = settings
+        self.store = store
+        self.isolation = isolation
+        self.hosts = ai_hosts(settings.hosts)
+        self.registry = protocols.standard(settings.no_done_hosts)
+        self.stats = stats or Stats()
+        self._finishing: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[str, int] = {}
+        self._store_works = True
+
+    def concerns(self, method: str, host: str, path: str) -> bool:
+        """Whether the head alone says that this request may be ours."""
+        return self.settings.mode != "off" and (host in self.hosts or self.registry.may_be_call(method, path))
+
+    # The request
+
+    async def begin(self, request: Request, proxy_user: str | None = None) -> Exchange:
+        """Decide on `request`. `response` is set where it is answered without the provider."""
+        exchange = Exchange(request)
+        if self.settings.mode == "off":
+            return exchange
+        exchange.call = self._identify(exchange)
+        if exchange.call is None:
+            return exchange
+        exchange.decision = policy.decide(self.settings, request, exchange.call)
+        if reason := exchange.decision.bypass:
+            return self._bypass(exchange, reason)
+        try:
+            scope = self.isolation.scope(request, proxy_user)
+        except Unstable:
+            return self._bypass(exchange, "unstable-credential")
+        namespace = request.headers.get(policy.NAMESPACE_HEADER) or self.settings.namespace
+        parts = (*scope, namespace.encode("utf-8", "surrogateescape"))
+        exchange.key = fingerprint(exchange.call, request, parts, self.settings.key_rules)
+        exchange.key += self._sample(exchange.key)
+        await self._look_up(exchange)
+        if exchange.entry is None and (self.settings.mode == "replay" or exchange.decision.control.only_if_cached):
+            self._refuse(exchange, "ai_cache_miss", self._miss_message(exchange))
+        return exchange
+
+    def _identify(self, exchange: Exchange) -> Call | None:
+        """The call, or None with `exchange` saying what happens to a request that is none."""
+        request = exchange.request
+        body = bodies.read(request, self.settings.max_body)
+        if call := self.registry.recognise(request, body):
+            return call
+        if request.host in self.hosts:
+            if self.settings.everything:
+                return protocols.EXCHANGE.recognise(request, body)
+            self._bypass(exchange, "get" if request.method in ("GET", "HEAD") else policy.why_unrecognised(body))
+        elif self.settings.mode == "replay":
+            exchange.reason = "not-an-ai-host"
+            self._refuse(
+                exchange,
+                "ai_cache_replay",
+                f"ai-cache replay: {request.host} is no AI host, and the network is not touched. "
+                f"If it is one, add ai_cache_hosts={request.host} and record again.",
+            )
+        elif self.settings.fail_mode == "error":
+            exchange.reason = "not-an-ai-call"
+            self._refuse(
+                exchange,
+                "ai_cache_not_an_ai_call",
+                f"ai-cache: {request.method} {request.url} is no AI call, and ai_cache_fail_mode is error.",
+            )
+        else:
+            self.stats.passed += 1
+            if self.settings.fail_mode == "warn":
+                logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
+        return None
+
+    def _bypass(self, exchange: Exchange, reason: str) -> Exchange:
+        exchange.status, exchange.reason = "BYPASS", reason
+        if self.settings.mode == "replay":
+            self._refuse(
+                exchange,
+                "ai_cache_bypass",
+                f"ai-cache replay: this request cannot be answered from a recording ({reason}).",
+            )
+        return exchange
+
+    def _sample(self, key: str) -> str:
+        """The suffix of the n-th identical call of this run; the first answer has none."""
+        if self.settings.samples == 1:
+            return ""
+        asked = self._asked.get(key, 0)
+        self._asked[key] = asked + 1
+        number = asked % self.settings.samples
+        return f"-{number + 1}" if number else ""
+
+    async def _look_up(self, exchange: Exchange) -> None:
+        """Fill in the hit, or status and reason of the miss."""
+        decision = exchange.decision
+        exchange.status = "REFRESH" if decision.reason else "MISS"
+        exchange.reason = decision.reason or ("lookup-off" if not decision.look_up else "no-entry")
+        if not decision.look_up:
+            return
+        entry = None
+        try:
+            async with asyncio.timeout(self.settings.lookup_timeout):
+                if unfinished := self._finishing.get(exchange.key):
+                    await asyncio.wait([unfinished])
+                entry = await self.store.get(exchange.key)
+            self._store_state(True)
+        except TimeoutError:
+            exchange.reason = "store-timeout"
+        except StoreError as error:
+            exchange.reason = "store-error"
+            self._store_state(False, str(error))
+        if entry is None:
+            return
+        if not (entry.cacheable or self.settings.everything):
+            return
+        age = max(0.0, time.time() - entry.created)
+        max_age = decision.control.max_age
+        if entry.ttl and age > entry.ttl:
+            exchange.reason = "expired"
+        elif max_age is not None and age > max_age and self.settings.mode != "replay":
+            exchange.reason = "older-than-max-age"
+        else:
+            self._hit(exchange, entry, age)
+
+    def _hit(self, exchange: Exchange, entry: Entry, age: float) -> None:
+        exchange.entry, exchange.age = entry, age
+        exchange.status, exchange.reason = "HIT", ""
+        exchange.status_code = entry.status
+        exchange.response = replay.response(entry, self.headers(exchange))
+        exchange.ended = time.monotonic()
+        self.stats.hit(exchange)
+
+    def _refuse(self, exchange: Exchange, code: str, message: str) -> None:
+        host = exchange.request.host
+        call = exchange.call
+        known = call is not None and call.protocol is not protocols.EXCHANGE
+        error = (
+            call.protocol.error(MISS_STATUS, code, message)
+            if call is not None and known
+            else error_for_host(host, MISS_STATUS, code, message)
+        )
+        exchange.status_code = error.status
+        exchange.response = Response(error.status, Headers([*error.headers, *self.headers(exchange)]), error.body)
+        exchange.ended = time.monotonic()
+        self.stats.refusal(exchange)
+
+    def _miss_message(self, exchange: Exchange) -> str:
+        call, request = exchange.call, exchange.request
+        assert call is not None
+        model = f" {call.model}" if call.model else ""
+        why = "only-if-cached" if self.settings.mode != "replay" else "replay"
+        return (
+            f"ai-cache {why}: no stored answer for this {call.protocol.name}{model} request "
+            f"(key {replay.short(exchange.key)}, {request.method} {request.url}, {exchange.reason}). "
+            + ("Record it with ai_cache_mode=record." if why == "replay" else "")
+        ).strip()
+
+    def _store_state(self, works: bool, why: str = "") -> None:
+        """One log line per change of state, not per request."""
+        if works != self._store_works:
+            self._store_works = works
+            if works:
+                logger.info("ai-cache: the store answers again")
+            else:
+                logger.warning("ai-cache: the store fails (%s); calls go on as misses", why)
+
+    # The answer of the provider
+
+    def headers(self, exchange: Exchange) -> list[tuple[str, str]]:
+        """What to add to the answer to the client."""
+        if not (self.settings.headers and exchange.status):
+            return []
+        entry = exchange.entry
+        age = exchange.age if entry is not None else None
+        ttl = entry.ttl - exchange.age if entry is not None and entry.ttl else None
+        return replay.status_headers(exchange.status, exchange.key, exchange.reason, age, ttl)
+
+    def watch(self, exchange: Exchange, status: int) -> Capture | None:
+        """The tee for this answer, or None where nothing of it will be kept."""
+        exchange.status_code = status
+        exchange.first_byte = exchange.seconds()
+        call = exchange.call
+        if not exchange.key or call is None:
+            return None
+        worth = exchange.decision.keep and (status == 200 or self.settings.mode == "record")
+        if worth or (status in (400, 404) and call.protocol.names(call)):
+            exchange.capture = Capture(self.settings.max_body)
+        return exchange.capture
+
+    def finish(
+        self, exchange: Exchange, headers: Headers, body: bytes | None, ending: Ending, why_not: str = ""
+    ) -> None:
+        """The message has ended. Judge and keep it in a task of its own: the client does not wait for that.
+
+        `body` is None where it was not captured; `why_not` says why it must not be kept.
+        """
+        exchange.ended = time.monotonic()
+        if body is None or why_not or not exchange.key:
+            self.stats.forwarded(exchange, why_not or self._why_uncaptured(exchange))
+            return
+        key = exchange.key
+        task = asyncio.create_task(self._judge_and_keep(exchange, headers, body, ending), name="ai-cache keep")
+        if not task.done():
+            self._finishing[key] = task
+            task.add_done_callback(lambda done: self._finished(key, done))
+
+    def _finished(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._finishing.get(key) is task:
+            del self._finishing[key]
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("ai-cache: an answer could not be judged", exc_info=error)
+
+    def _why_uncaptured(self, exchange: Exchange) -> str:
+        if exchange.status == "BYPASS" or not exchange.decision.keep:
+            return "no-store" if exchange.decision.control.no_store else ""
+        return f"status-{exchange.status_code}" if exchange.status_code else "no-answer"
+
+    async def _judge_and_keep(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
+        await asyncio.sleep(0)  # tasks are eager: let the last chunk go first
+        call = exchange.call
+        assert call is not None
+        if len(body) >= _IN_THREAD_FROM:
+            answer, verdict = await asyncio.to_thread(self._judge, exchange, headers, body, ending)
+        else:
+            answer, verdict = self._judge(exchange, headers, body, ending)
+        self._forget_issuer(call, answer)
+        reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
+        if not reason:
+            self.store.put(self._entry(exchange, headers, answer, verdict))
+        self.stats.forwarded(exchange, reason or "stored")
+
+    def _judge(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> tuple[Answer, Verdict]:
+        call = exchange.call
+        assert call is not None
+        content_type = headers.get("content-type")
+        try:
+            decoded = content_coding.decode(body, headers.get("content-encoding"), self.settings.max_body)
+        except content_coding.UnknownCoding:
+            return Answer(exchange.status_code, content_type, b"", ending), Verdict(
+                False, False, "raw", "unknown-coding"
+            )
+        except content_coding.TooLarge:
+            return Answer(exchange.status_code, content_type, b"", ending), Verdict(False, False, "raw", "too-large")
+        if not decoded.complete and ending is Ending.CLEAN:
+            ending = Ending.ABORTED
+        answer = Answer(exchange.status_code, content_type, decoded.body, ending)
+        return answer, gate.verdict(call, answer)
+
+    def _forget_issuer(self, call: Call, answer: Answer) -> None:
+        """The provider no longer knows the id this call builds on: the entry that issued it leads nowhere."""
+        named = call.protocol.names(call)
+        if named and answer.status in (400, 404) and (b"not_found" in answer.body or b"not found" in answer.body):
+            self.store.remove_issuer(named)
+
+    def _entry(self, exchange: Exchange, headers: Headers, answer: Answer, verdict: Verdict) -> Entry:
+        call, request = exchange.call, exchange.request
+        assert call is not None
+        query = public_query(request.query)
+        return Entry(
+            key=exchange.key,
+            created=time.time(),
+            ttl=policy.ttl_of(self.settings, request, call),
+            status=answer.status,
+            headers=replay.kept_headers(headers),
+            format=verdict.format,
+            body=answer.body,
+            request=call.body.raw,
+            cacheable=verdict.cacheable and not call.bypass,
+            protocol=call.protocol.name,
+            model=call.model,
+            method=request.method,
+            url=request.url + (f"?{query}" if query else ""),
+            stream=call.stream,
+            live=call.live,
+            namespace=request.headers.get(policy.NAMESPACE_HEADER) or self.settings.namespace,
+            issued=call.protocol.issued(answer),
+            first_byte=exchange.first_byte,
+            total=exchange.seconds(),
+        )
+
+    async def close(self) -> None:
+        if self._finishing:
+            await asyncio.wait(self._finishing.values(), timeout=5)
+        await self.store.close()
+
+
+def proxy_user_required() -> Response:
+    """RFC 9110 section 15.5.8: whose entries may answer cannot be known."""
+    return json_response(
+        407,
+        {"error": {"message": "ai-cache isolates by proxy user; set HTTPS_PROXY=http://USER:x@host:port", "code": 407}},
+        [("proxy-authenticate", 'Basic realm="ai-cache"')],
+    )

@@ -1,0 +1,36 @@
+"""The tee of a response in flight: every chunk goes on as it came, a copy stays, bounded in memory."""
+
+from __future__ import annotations
+
+
+class Capture:
+    """Called by mitmproxy with each chunk, and with `b""` at the end of the message.
+
+    It only appends and never raises: an exception here would crash the connection and hang the client. Nothing is
+    parsed while chunks pass. Beyond `limit` bytes everything held is let go.
+    """
+
+    __slots__ = ("_chunks", "_limit", "ended", "overflow", "size")
+
+    def __init__(self, limit: int) -> None:
+        self._chunks: list[bytes] = []
+        self._limit = limit
+        self.size = 0
+        self.ended = False
+        self.overflow = False
+
+    def __call__(self, chunk: bytes) -> bytes:
+        if not chunk:
+            self.ended = True
+        elif not self.overflow:
+            self.size += len(chunk)
+            if self.size > self._limit:
+                self.overflow = True
+                self._chunks.clear()
+            else:
+                self._chunks.append(chunk)
+        return chunk
+
+    def body(self) -> bytes:
+        """All that passed; meaningless after an overflow."""
+        return b"".join(self._chunks)

@@ -1,0 +1,132 @@
+"""Content codings undone (RFC 9110 section 8.4): gzip, deflate, br, zstd; bounded, and also of bodies that were cut."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import brotli
+import zstandard
+
+MAX_RATIO = 1000
+"""Most decoded bytes per coded byte that are believed. Event streams of repeated chunks reach some 60 in the corpus."""
+
+_STEP = 64 * 1024
+
+
+class UnknownCoding(ValueError):
+    """A content coding we cannot undo."""
+
+
+class TooLarge(ValueError):
+    """The decoded body passes the limit, or the ratio is that of a bomb."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    body: bytes
+    complete: bool
+    """Whether the coding's own end was reached. False: all that could be decoded of a body that was cut."""
+
+
+class _Decoder(Protocol):
+    def feed(self, data: bytes) -> bytes: ...
+    def finished(self) -> bool: ...
+
+
+class _Zlib:
+    """gzip (also of several members) and deflate, with or without the zlib header."""
+
+    def __init__(self, wbits: int) -> None:
+        self._wbits = wbits
+        self._inner = zlib.decompressobj(wbits)
+        self._members = 0
+
+    def feed(self, data: bytes) -> bytes:
+        out = b""
+        while data:
+            if self._inner.eof:
+                self._inner = zlib.decompressobj(self._wbits)
+                self._members += 1
+            try:
+                out += self._inner.decompress(data)
+            except zlib.error:
+                if self._wbits != zlib.MAX_WBITS or out or self._members:
+                    raise
+                self._wbits = -zlib.MAX_WBITS
+                self._inner = zlib.decompressobj(self._wbits)
+                continue
+            data = self._inner.unused_data
+        return out
+
+    def finished(self) -> bool:
+        return self._inner.eof
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._inner = brotli.Decompressor()
+
+    def feed(self, data: bytes) -> bytes:
+        result: bytes = self._inner.process(data)
+        return result
+
+    def finished(self) -> bool:
+        return bool(self._inner.is_finished())
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._inner = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+        self._fed = False
+
+    def feed(self, data: bytes) -> bytes:
+        self._fed = self._fed or bool(data)
+        return self._inner.decompress(data)
+
+    def finished(self) -> bool:
+        # Across frames there is no end the library could tell; the gate judges the decoded bytes.
+        return self._fed
+
+
+_DECODERS: dict[str, Callable[[], _Decoder]] = {
+    "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
+    "x-gzip": lambda: _Zlib(zlib.MAX_WBITS | 16),
+    "deflate": lambda: _Zlib(zlib.MAX_WBITS),
+    "br": _Brotli,
+    "zstd": _Zstd,
+}
+
+
+def decode(body: bytes, codings: str, limit: int) -> Decoded:
+    """Undo the `Content-Encoding` value `codings`, never to more than `limit` bytes.
+
+    A body that ends early decodes as far as it goes. Raises `UnknownCoding`, `TooLarge`.
+    """
+    complete = True
+    names = [name.strip().lower() for name in codings.split(",")]
+    for name in reversed([name for name in names if name and name != "identity"]):
+        if name not in _DECODERS:
+            raise UnknownCoding(name)
+        body, finished = _undo(_DECODERS[name](), body, limit)
+        complete = complete and finished
+    return Decoded(body, complete)
+
+
+def _undo(decoder: _Decoder, body: bytes, limit: int) -> tuple[bytes, bool]:
+    out = bytearray()
+    # Small steps first: a bomb is seen before it is unpacked.
+    step = 1024
+    at = 0
+    try:
+        while at < len(body):
+            out += decoder.feed(body[at : at + step])
+            at += step
+            if len(out) > limit or len(out) > MAX_RATIO * min(at, len(body)) + _STEP:
+                raise TooLarge(f"more than {limit} bytes decoded")
+            step = min(step * 2, _STEP)
+        return bytes(out), decoder.finished()
+    except (zlib.error, brotli.error, zstandard.ZstdError):
+        return bytes(out), False

@@ -1,0 +1,121 @@
+"""What is stored, and its packed form: versioned, checked, one atomic value.
+
+    answer:  b"AIC1" | blake2b-128 of all that follows | u32 size of head | head (JSON) | body
+    request: b"AIQ1" | blake2b-128 of all that follows | body of the request
+
+Bodies are zstd-compressed where that makes them smaller. Never pickle: the bytes may come from a shared server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import orjson
+import zstandard
+
+_ANSWER, _REQUEST = b"AIC1", b"AIQ1"
+_COMPRESS_FROM = 1024
+"""Bytes. Below it the gain is smaller than what it costs on a hit."""
+_MAX_UNPACKED = 1 << 31
+
+
+class BrokenEntry(ValueError):
+    """The bytes are no entry of a version we know, or were changed since they were written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An answer, and what is needed to replay it, to judge its age and to find it again."""
+
+    key: str
+    """64 hex digits; `-n` for the n-th sample."""
+    created: float
+    """Unix time of the answer, in seconds."""
+    ttl: float
+    """Seconds it may answer; 0 for ever."""
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    format: str
+    """One of `framing.FORMATS`."""
+    body: bytes
+    request: bytes = b""
+    """The body of the request, without its content coding."""
+    cacheable: bool = True
+    """False for what only `record` keeps: errors, state, other methods."""
+    protocol: str = ""
+    model: str = ""
+    method: str = "POST"
+    url: str = ""
+    stream: bool = False
+    live: bool = False
+    namespace: str = ""
+    issued: str = ""
+    """The id a later request may name."""
+    first_byte: float = 0.0
+    """Seconds from the request to the head of the answer, as the provider took them."""
+    total: float = 0.0
+    """Seconds from the request to the end of the answer."""
+
+    @property
+    def expires(self) -> float:
+        """Unix time it goes stale, or infinity."""
+        return self.created + self.ttl if self.ttl else float("inf")
+
+    def pack_answer(self) -> bytes:
+        head = {name: value for name, value in asdict(self).items() if name not in ("body", "request")}
+        body, head["zstd"] = _compressed(self.body)
+        packed_head = orjson.dumps(head)
+        return _sealed(_ANSWER, struct.pack(">I", len(packed_head)) + packed_head + body)
+
+    def pack_request(self) -> bytes:
+        body, compressed = _compressed(self.request)
+        return _sealed(_REQUEST, bytes([compressed]) + body)
+
+    @classmethod
+    def unpack(cls, answer: bytes, request: bytes | None = None) -> Entry:
+        """The entry of `answer`; without `request` its request body is left empty. Raises `BrokenEntry`."""
+        data = _opened(_ANSWER, answer)
+        try:
+            (size,) = struct.unpack_from(">I", data)
+            head: dict[str, Any] = orjson.loads(data[4 : 4 + size])
+            compressed = head.pop("zstd")
+            head["headers"] = tuple((str(name), str(value)) for name, value in head["headers"])
+            head["body"] = _decompressed(data[4 + size :], compressed)
+            if request is not None:
+                sent = _opened(_REQUEST, request)
+                head["request"] = _decompressed(sent[1:], bool(sent[0]))
+            return cls(**{name: value for name, value in head.items() if name in _FIELDS})
+        except (struct.error, ValueError, KeyError, TypeError, IndexError, zstandard.ZstdError) as error:
+            raise BrokenEntry(str(error)) from None
+
+
+_FIELDS = frozenset(field.name for field in fields(Entry))
+_DIGEST = 16
+
+
+def _sealed(magic: bytes, data: bytes) -> bytes:
+    return magic + hashlib.blake2b(data, digest_size=_DIGEST).digest() + data
+
+
+def _opened(magic: bytes, packed: bytes) -> bytes:
+    data = packed[4 + _DIGEST :]
+    if packed[:4] != magic:
+        raise BrokenEntry("not an entry of this version")
+    if hashlib.blake2b(data, digest_size=_DIGEST).digest() != packed[4 : 4 + _DIGEST]:
+        raise BrokenEntry("checksum")
+    return data
+
+
+def _compressed(data: bytes) -> tuple[bytes, bool]:
+    if len(data) >= _COMPRESS_FROM:
+        smaller = zstandard.ZstdCompressor().compress(data)
+        if len(smaller) < len(data):
+            return smaller, True
+    return data, False
+
+
+def _decompressed(data: bytes, compressed: bool) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_UNPACKED) if compressed else data

@@ -1,0 +1,17 @@
+"""A stream that is one JSON array (Gemini without `alt=sse`): whole only once the array closes."""
+
+from __future__ import annotations
+
+import orjson
+
+from . import Event, Stream
+
+
+def parse(body: bytes) -> Stream:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Stream([], at_boundary=False)
+    if not isinstance(value, list):
+        return Stream([], at_boundary=True, broken=True)
+    return Stream([Event("", b"", item) for item in value])

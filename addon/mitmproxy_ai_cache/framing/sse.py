@@ -1,0 +1,33 @@
+"""Server-sent events, WHATWG HTML section 9.2.6 (interpreting an event stream)."""
+
+from __future__ import annotations
+
+import re
+
+from . import Event, Stream
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def parse(body: bytes) -> Stream:
+    """All events whose blank line has arrived. LF, CRLF and CR end lines; comments and unknown fields are skipped."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    lines = _LINE_END.split(body) if b"\r" in body else body.split(b"\n")
+    unfinished = lines.pop()
+    events: list[Event] = []
+    name = b""
+    data: list[bytes] = []
+    pending = False
+    for line in lines:
+        if not line:
+            if data:
+                events.append(Event(name.decode("utf-8", "replace"), b"\n".join(data)))
+            name, data, pending = b"", [], False
+            continue
+        pending = True
+        label, _, value = line.partition(b":")
+        if label == b"data":
+            data.append(value[1:] if value[:1] == b" " else value)
+        elif label == b"event":
+            name = value[1:] if value[:1] == b" " else value
+    return Stream(events, at_boundary=not unfinished and not pending)

@@ -1,0 +1,134 @@
+"""Isolation: whose entries a request may be answered with.
+
+A scope becomes part of the key, as a digest; the credential itself never leaves the process. No value can forge
+another's scope: the parts of a scope are length-prefixed in the key and begin with the kind of isolation.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+import orjson
+
+from .messages import Headers, Request
+
+CREDENTIAL_HEADERS = frozenset(
+    """
+    authorization x-api-key api-key x-goog-api-key ocp-apim-subscription-key x-portkey-api-key helicone-auth
+    cf-aig-authorization
+    """.split()
+)
+CREDENTIAL_PARAMETERS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+"""Query parameters that carry a credential: never in the key as part of the URL, never stored."""
+
+_LOOKS_SECRET = re.compile(r"(?:^|-)(?:token|secret|credential|password|apikey|api-key|auth|authorization)s?$")
+_NO_CREDENTIAL = frozenset({"proxy-authorization", "x-amz-security-token"})
+"""The proxy's own, and the companion of a SigV4 key that already names its account."""
+
+_ROTATING = ("ya29.", "sk-ant-oat", "gho_", "ghu_", "ghs_", "tid=", "sess-", "eyJhbGciOiJub25l")
+"""Bearer tokens that change and name nobody: Google, Claude and GitHub OAuth, Copilot, and unsigned JWTs."""
+
+_SIGV4 = re.compile(r"AWS4-(?:HMAC|ECDSA-P256)\S* Credential=([A-Z0-9]+)/", re.ASCII)
+
+
+class Unstable(ValueError):
+    """The request carries a credential that names no stable principal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """`kind` is `none`, `credential`, `proxy-user` or `header`; `header` names one in lower case."""
+
+    kind: str
+    header: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Isolation:
+        """`none`, `credential`, `proxy-user`, `header:NAME`. Raises ValueError."""
+        kind, _, name = text.partition(":")
+        if kind == "header" and re.fullmatch(r"[A-Za-z0-9-]+", name):
+            return cls("header", name.lower())
+        if kind in ("none", "credential", "proxy-user") and not name:
+            return cls(kind)
+        raise ValueError(f"ai_cache_isolate is {text!r}; write none, credential, proxy-user or header:NAME")
+
+    def scope(self, request: Request, proxy_user: str | None) -> tuple[bytes, ...]:
+        """What separates this request's entries from others'. Raises `Unstable`."""
+        if self.kind == "none":
+            return (b"none",)
+        if self.kind == "proxy-user":
+            if proxy_user is None:
+                raise Unstable("no proxy user")
+            return (b"proxy-user", proxy_user.encode("utf-8", "surrogateescape"))
+        if self.kind == "header":
+            return (b"header", self.header.encode(), request.headers.get(self.header).encode("latin-1", "replace"))
+        return (b"credential", *principals(request))
+
+
+def principals(request: Request) -> tuple[bytes, ...]:
+    """Who the credentials of `request` stand for, stably over time. Raises `Unstable`."""
+    found: list[bytes] = []
+    for name in request.headers.names():
+        if name in CREDENTIAL_HEADERS:
+            found.append(name.encode() + b"=" + _principal(request.headers.get(name)).encode("latin-1", "replace"))
+        elif is_credential(name):
+            raise Unstable(f"unknown credential header {name}")
+    for name, value in parse_qsl(request.query, keep_blank_values=True):
+        if name.lower() in CREDENTIAL_PARAMETERS:
+            found.append(b"?" + name.lower().encode() + b"=" + _principal(value).encode("utf-8", "replace"))
+        elif name == "X-Amz-Credential":
+            found.append(b"aws=" + aws_account(value.partition("/")[0]).encode())
+    return tuple(sorted(found))
+
+
+def is_credential(header: str) -> bool:
+    """Whether the header of this name (lower case) carries a credential for the provider or a gateway."""
+    return header in CREDENTIAL_HEADERS or (header not in _NO_CREDENTIAL and bool(_LOOKS_SECRET.search(header)))
+
+
+def _principal(value: str) -> str:
+    if match := _SIGV4.match(value):
+        return "aws:" + aws_account(match[1])
+    token = value.partition(" ")[2].strip() if value.lower().startswith("bearer ") else value
+    if token.startswith(_ROTATING):
+        raise Unstable("a token that rotates")
+    if token.startswith("eyJ") and token.count(".") == 2:
+        return _jwt_principal(token)
+    return token
+
+
+def _jwt_principal(token: str) -> str:
+    payload = token.split(".")[1]
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return f"jwt:{orjson.dumps([claims['iss'], claims['sub']]).decode()}"
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        raise Unstable("a JWT without issuer and subject") from None
+
+
+def aws_account(access_key_id: str) -> str:
+    """The twelve digits of the account in an access key id (AWS encodes it in bits 1 to 40 after the prefix).
+
+    Temporary keys of one account change every hour and stand for the same account. Ids of another shape stand for
+    themselves.
+    """
+    if not re.fullmatch(r"A[KS]IA[A-Z2-7]{16}", access_key_id):
+        return access_key_id
+    first = int.from_bytes(base64.b32decode(access_key_id[4:] + "=" * (-len(access_key_id[4:]) % 8))[:6], "big")
+    return f"{(first & 0x7FFFFFFFFF80) >> 7:012d}"
+
+
+def proxy_user(headers: Headers) -> str | None:
+    """The user of a Basic `Proxy-Authorization`, or None. Without mitmproxy's `proxyauth` it is a claim, no proof."""
+    scheme, _, value = headers.get("proxy-authorization").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user = base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")[0]
+    except ValueError:
+        return None
+    return user or None

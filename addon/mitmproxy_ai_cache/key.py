@@ -1,0 +1,203 @@
+"""The key: SHA-256 over length-prefixed parts. Two requests share a key only if they are the same call.
+
+Deny-list, never allow-list: every member of a body counts unless a provider documents that it does not
+shape the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import translate
+
+from .body import Body
+from .canonical import Rules, drop, encode, parse_path
+from .isolation import CREDENTIAL_PARAMETERS, is_credential
+from .json_body import NotCanonical
+from .messages import Request
+from .profiles import Profile, add_rules
+from .protocols.base import Call, Protocol
+
+SCHEMA = b"ai-cache/1"
+"""Version of the key. A release that changes what a key is made of changes it."""
+
+_SIGNED_PARAMETERS = "x-amz-"
+"""Query parameters of a presigned URL (SigV4): dates and signatures, never the call itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Requests to addresses that match `pattern` share entries under `name` (laptop and CI, two Azure resources)."""
+
+    pattern: re.Pattern[str]
+    name: str
+    of_path: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Alias:
+        """`GLOB=NAME`; a glob that begins with `/` is matched against the path, any other against the host."""
+        glob, separator, name = text.partition("=")
+        if not (separator and glob and name):
+            raise ValueError(f"ai_cache_alias has {text!r}; write GLOB=NAME, for example *.openai.azure.com=azure")
+        return cls(re.compile(translate(glob)), name, glob.startswith("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Normalise:
+    """A regular expression that is replaced in every string of the body, for the key only."""
+
+    pattern: re.Pattern[str]
+    replacement: str
+
+    @classmethod
+    def parse(cls, text: str) -> Normalise:
+        """`PATTERN=REPLACEMENT`, split at the last `=`."""
+        pattern, separator, replacement = text.rpartition("=")
+        try:
+            if not (separator and pattern):
+                raise re.error("no =")
+            compiled = re.compile(pattern)
+            compiled.sub(replacement, "")
+        except (re.error, IndexError) as error:
+            raise ValueError(
+                f"ai_cache_normalize has {text!r} ({error}); write PATTERN=REPLACEMENT, for example run-\\d+=run-N"
+            ) from None
+        return cls(compiled, replacement)
+
+
+@dataclass(frozen=True)
+class KeyRules:
+    """What the user and the client profiles add to the protocols' own rules."""
+
+    headers: tuple[str, ...] = ()
+    ignore: tuple[tuple[str, ...], ...] = ()
+    normalise: tuple[Normalise, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    secret: bytes = field(default=b"", repr=False)
+    _compiled: dict[tuple[Protocol, tuple[Profile, ...]], Rules | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def rules_for(self, call: Call) -> Rules | None:
+        """The tree of paths that are left out of or rewritten in this call's body."""
+        fitting = tuple(
+            profile
+            for profile in self.profiles
+            if profile.protocol == call.protocol.name and profile.applies(call.body.json)
+        )
+        compiled = (call.protocol, fitting)
+        if compiled not in self._compiled:
+            self._compiled[compiled] = self._compile(*compiled)
+        return self._compiled[compiled]
+
+    def _compile(self, protocol: Protocol, profiles: tuple[Profile, ...]) -> Rules | None:
+        if not (protocol.ignored or self.ignore or profiles):
+            return None
+        rules = Rules()
+        for path in (*map(parse_path, protocol.ignored), *self.ignore):
+            rules.add(path, drop)
+        for profile in profiles:
+            add_rules(rules, profile)
+        return rules
+
+    def normalised(self, text: str) -> str:
+        for rule in self.normalise:
+            text = rule.pattern.sub(rule.replacement, text)
+        return text
+
+
+def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: KeyRules) -> str:
+    """The key, 64 hex digits. `scope` is the isolation scope and the namespace."""
+    kind, body = body_bytes(call, rules)
+    target, path = _target(request, rules.aliases)
+    parts = [
+        SCHEMA,
+        *_counted(scope),
+        request.method.encode("latin-1", "replace"),
+        *target,
+        path.encode("latin-1", "replace"),
+        public_query(request.query).encode("latin-1", "replace"),
+        call.protocol.name.encode(),
+        b"stream" if call.stream else b"whole",
+        *_counted(_headers(call, request, rules.headers)),
+        kind,
+        body,
+    ]
+    message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    if rules.secret:
+        return hmac.new(rules.secret, message, hashlib.sha256).hexdigest()
+    return hashlib.sha256(message).hexdigest()
+
+
+def body_bytes(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:
+    """The kind of the body and the bytes it counts by."""
+    body = call.body
+    if body.kind == "json":
+        try:
+            normalise = rules.normalised if rules.normalise else None
+            return b"json", encode(body.json, rules.rules_for(call), normalise)
+        except NotCanonical:
+            return b"raw", body.raw
+    if body.kind == "multipart":
+        return b"multipart", _multipart(body)
+    return b"raw", body.raw
+
+
+def _multipart(body: Body) -> bytes:
+    fields = [
+        part
+        for item in body.parts
+        for part in (item.name.encode(), item.filename.encode(), item.content_type.encode(), item.data)
+    ]
+    return b"".join(len(part).to_bytes(8, "big") + part for part in fields)
+
+
+def _counted(parts: Iterable[bytes]) -> list[bytes]:
+    """A list as parts of its own that begins with its length: no list can run into what follows it."""
+    items = list(parts)
+    return [len(items).to_bytes(4, "big"), *items]
+
+
+def _target(request: Request, aliases: Iterable[Alias]) -> tuple[list[bytes], str]:
+    """Scheme, address and Host header, or the alias that stands for them; and the path."""
+    target = [
+        request.scheme.encode(),
+        request.host.lower().encode("utf-8", "surrogateescape"),
+        str(request.port).encode(),
+        (request.authority or request.headers.get("host")).lower().encode("latin-1", "replace"),
+    ]
+    path = request.path
+    for alias in aliases:
+        if alias.of_path and alias.pattern.match(path):
+            path = alias.name
+        elif not alias.of_path and alias.pattern.match(request.host):
+            target = [b"alias", alias.name.encode()]
+    return _counted(target), path
+
+
+def public_query(query: str) -> str:
+    """The query without credentials and signatures, its parameters in the order they came. May be stored and shown."""
+    if not query:
+        return ""
+    names = ((pair, pair.partition("=")[0].lower()) for pair in query.split("&"))
+    return "&".join(
+        pair for pair, name in names if name not in CREDENTIAL_PARAMETERS and not name.startswith(_SIGNED_PARAMETERS)
+    )
+
+
+def _headers(call: Call, request: Request, more: tuple[str, ...]) -> list[bytes]:
+    """Headers that shape the answer as `name=value`; lists split, trimmed and sorted."""
+    protocol = call.protocol
+    lines = []
+    for name in request.headers.names():
+        by_prefix = name.startswith(protocol.key_prefixes) and not is_credential(name)
+        if name in protocol.key_headers or name in more or by_prefix:
+            values = sorted(value.strip() for value in request.headers.get(name).split(","))
+            lines.append(f"{name}={','.join(values)}".encode("latin-1", "replace"))
+    if call.body.kind == "raw" and call.body.raw:
+        lines.append(b"content-type=" + request.headers.get("content-type").encode("latin-1", "replace"))
+    return sorted(lines)

@@ -1,0 +1,139 @@
+"""May this request be looked up, and its answer kept? Every answer is a `Decision` with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import units
+from .body import Body
+from .messages import Request
+from .protocols.base import Call, Verdict
+from .settings import Settings
+
+TTL_HEADER, NAMESPACE_HEADER = "x-ai-cache-ttl", "x-ai-cache-namespace"
+OUR_HEADERS = (TTL_HEADER, NAMESPACE_HEADER)
+"""Request headers that are ours: read, then taken off before forwarding."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheControl:
+    """The request directives of RFC 9111 section 5.2.1 that we act on."""
+
+    no_cache: bool = False
+    no_store: bool = False
+    only_if_cached: bool = False
+    max_age: float | None = None
+
+    @classmethod
+    def parse(cls, value: str) -> CacheControl:
+        directives = {}
+        for part in value.lower().split(","):
+            name, _, argument = part.partition("=")
+            directives[name.strip()] = argument.strip().strip('"')
+        age = directives.get("max-age", "")
+        return cls(
+            no_cache="no-cache" in directives,
+            no_store="no-store" in directives,
+            only_if_cached="only-if-cached" in directives,
+            max_age=float(age) if age.isdecimal() and len(age) < 12 else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`bypass` is the reason why a call passes untouched, or nothing."""
+
+    bypass: str = ""
+    look_up: bool = False
+    keep: bool = False
+    control: CacheControl = CacheControl()
+    reason: str = ""
+    """Why a call that is no bypass is not looked up: `no-cache`, `refresh`."""
+
+
+def decide(settings: Settings, request: Request, call: Call) -> Decision:
+    """The decision on a recognised call, before its key is known."""
+    control = CacheControl.parse(request.headers.get("cache-control"))
+    if reason := _bypass(settings, request, call):
+        return Decision(bypass=reason, control=control)
+    refresh = settings.mode == "refresh"
+    # A strict replay has nothing to forward to.
+    no_cache = control.no_cache and settings.mode != "replay"
+    return Decision(
+        look_up=settings.looks_up and not no_cache,
+        keep=settings.stores and not control.no_store,
+        control=control,
+        reason="refresh" if refresh else "no-cache" if no_cache else "",
+    )
+
+
+def _bypass(settings: Settings, request: Request, call: Call) -> str:
+    for name, value in settings.bypass_on:
+        if name in request.headers and value in ("*", request.headers.get(name)):
+            return "bypass-rule"
+    if mismatch(request):
+        return "host-mismatch"
+    if call.body.kind == "unseen":
+        return "request-streamed"
+    if len(call.body.raw) > settings.max_body:
+        return "request-too-large"
+    if call.body.kind in ("duplicate-members", "undecodable"):
+        return call.body.kind
+    if call.bypass and not settings.everything:
+        return call.bypass
+    return ""
+
+
+def mismatch(request: Request) -> bool:
+    """Whether address, Host and SNI name different hosts. A client could poison a shared store with such a request.
+
+    In reverse mode the address is the operator's, whatever the client says.
+    """
+    if request.reverse:
+        return False
+    host = request.host.lower().rstrip(".")
+    claimed = request.authority or request.headers.get("host")
+    if claimed and _host_of(claimed) != host:
+        return True
+    return bool(request.sni) and request.sni.lower().rstrip(".") != host
+
+
+def _host_of(authority: str) -> str:
+    host, colon, port = authority.lower().strip().rpartition(":")
+    if not colon or not port.isdecimal():
+        host = authority.lower().strip()
+    return host.strip("[]").rstrip(".")
+
+
+def why_unrecognised(body: Body) -> str:
+    """Why a request to an AI host is no call we know."""
+    return {
+        "unseen": "request-streamed",
+        "duplicate-members": "duplicate-members",
+        "undecodable": "undecodable",
+    }.get(body.kind, "not-inference")
+
+
+def ttl_of(settings: Settings, request: Request, call: Call) -> float:
+    """Seconds the answer may be served; 0 for ever."""
+    wanted = request.headers.get(TTL_HEADER)
+    if wanted:
+        try:
+            return units.duration(wanted)
+        except ValueError:
+            pass  # said in the log when the call came in; the default is the safe reading
+    if settings.mode == "record":
+        return 0
+    if call.live and settings.live_ttl:
+        return min(settings.live_ttl, settings.ttl or settings.live_ttl)
+    return settings.ttl
+
+
+def not_kept(settings: Settings, verdict: Verdict) -> str:
+    """Why an answer with this verdict is not stored, or nothing."""
+    if settings.mode == "record":
+        return "" if verdict.whole or settings.record_broken else verdict.reason
+    if not (verdict.whole and verdict.cacheable):
+        return verdict.reason
+    stops = {reason.lower() for reason in verdict.stop}
+    return "stop-reason" if stops & settings.skip_stop_reasons else ""

@@ -1,0 +1,151 @@
+"""What a protocol is: the interface every file of this package implements, and the values it speaks.
+
+A protocol knows how its requests are recognised, what of them its key leaves out, when one of its answers is complete
+and is an answer, and what its errors look like to an SDK. It sees whole messages, never chunks: the gate is a function
+of the captured bytes and of how the message ended, so any chunking gives the same verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from ..body import Body
+from ..framing import Stream
+from ..messages import Headers, Request, Response
+
+ANYWHERE = "*"
+"""The token of a protocol whose paths end in anything; it is asked last."""
+
+
+class Ending(StrEnum):
+    """How a message ended on the wire."""
+
+    CLEAN = "clean"
+    """The framing proved it: last chunk, content length, END_STREAM."""
+    CLOSED = "closed"
+    """The connection closed, and nothing else said where the body ends (RFC 9112 section 6.3, rule 8)."""
+    ABORTED = "aborted"
+    """A reset, a short body, or a client that left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that a protocol understands."""
+
+    protocol: Protocol
+    model: str
+    stream: bool
+    body: Body
+    host: str
+    path: str
+    bypass: str = ""
+    """Why state forbids to cache it (`background`, `conversation`, ...), or nothing."""
+    live: bool = False
+    """The answer depends on something outside the request: hosted tools, remote URLs, file ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A captured response: what the gate judges. `body` has its content coding undone."""
+
+    status: int
+    content_type: str
+    body: bytes
+    ending: Ending = Ending.CLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an answer may be kept, and why not."""
+
+    whole: bool
+    """The message is complete. What `record` asks for."""
+    cacheable: bool
+    """Its content is an answer. `cache` asks for both."""
+    format: str
+    reason: str
+    """`complete`, or a machine-readable reason that also stands in the log."""
+    stop: tuple[str, ...] = ()
+    """The stop reasons as the provider names them."""
+
+
+@dataclass(slots=True)
+class Finding:
+    """What a protocol found in an answer; the gate makes the `Verdict` of it."""
+
+    terminal: bool = False
+    """The terminal event or the closing bracket is there."""
+    needs_framing: bool = False
+    """The protocol has no terminal event: only clean framing proves the end."""
+    problem: str = ""
+    """Why the content is no answer: `error-in-body`, `no-choices`, ..."""
+    stop: list[str] = field(default_factory=list)
+
+
+class Protocol:
+    """Base of all protocols. Instances hold no state."""
+
+    name: str
+    tokens: tuple[str, ...]
+    """Last words of the path (after `/` or `:`) this protocol may claim; the registry looks it up by them."""
+    ignored: tuple[str, ...] = ()
+    """JSON paths that are documented not to shape the answer."""
+    key_headers: frozenset[str] = frozenset()
+    """Request headers that shape the answer."""
+    key_prefixes: tuple[str, ...] = ()
+
+    def recognise(self, request: Request, body: Body) -> Call | None:
+        """The call, or None where path and body are not this protocol's."""
+        raise NotImplementedError
+
+    def judge_json(self, call: Call, value: Any, found: Finding) -> None:
+        """Look at a JSON answer. It parsed, so it is complete: fill in `problem` and `stop`."""
+
+    def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
+        """Look at an event stream, frames or lines."""
+        found.needs_framing = True
+        found.problem = "unknown-stream"
+
+    def judge_raw(self, call: Call, answer: Answer, found: Finding) -> None:
+        """Look at an answer that is neither JSON nor a stream."""
+        found.needs_framing = True
+        found.problem = "unexpected-content-type"
+
+    def issued(self, answer: Answer) -> str:
+        """The id this answer issued that a later request may name (`previous_response_id`), or nothing."""
+        return ""
+
+    def names(self, call: Call) -> str:
+        """The id of an earlier answer this call builds on, or nothing."""
+        return ""
+
+    def error(self, status: int, code: str, message: str) -> Response:
+        """An error this protocol's SDKs can show. `code` is a word, `message` a sentence."""
+        return json_response(status, {"error": {"message": message, "type": code, "param": None, "code": code}})
+
+
+def json_response(status: int, value: Any, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """A response of our own: not retried by SDKs (`x-should-retry`, honoured by openai and anthropic)."""
+    fields = [("content-type", "application/json"), ("x-should-retry", "false"), *headers]
+    return Response(status, Headers(fields), orjson.dumps(value))
+
+
+def text(value: Any) -> str:
+    """`value` where it is a string, else nothing. Models and ids come from strangers."""
+    return value if isinstance(value, str) else ""
+
+
+def members(value: Any, name: str) -> list[dict[str, Any]]:
+    """The objects of the list `value[name]`; empty where there is no such list."""
+    items = value.get(name) if isinstance(value, dict) else None
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def has_error(value: Any) -> bool:
+    """A top-level `error` that says something. Several providers send `"error": null` with every answer."""
+    return isinstance(value, dict) and bool(value.get("error"))

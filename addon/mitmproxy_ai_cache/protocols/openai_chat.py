@@ -1,0 +1,132 @@
+"""OpenAI Chat Completions and legacy Completions, Azure OpenAI, and every host that speaks the same.
+
+Source: OpenAI API reference "Chat" and "Streaming"; what other hosts do differently was measured on the corpus.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ..body import Body
+from ..framing import Stream
+from ..messages import Request
+from . import live
+from .base import Call, Finding, Protocol, has_error, members, text
+
+OPENAI_KEY_HEADERS = frozenset({"openai-beta", "openai-organization", "openai-project"})
+GATEWAY_KEY_PREFIXES = ("x-portkey-", "helicone-", "cf-aig-")
+"""Gateways route, retry and rewrite by these."""
+
+NO_DONE_HOSTS: tuple[str, ...] = ("api.perplexity.ai", "api.writer.com", "router.huggingface.co")
+"""Hosts that never send `data: [DONE]`, or only with some backends."""
+
+_DEPLOYMENT = re.compile(r"/deployments/([^/]+)/")
+_PORTKEY_PROMPT = re.compile(r"/prompts/([^/]+)/completions$")
+
+
+class OpenAIChat(Protocol):
+    name = "openai-chat"
+    tokens: tuple[str, ...] = ("completions", "chat")
+    ignored: tuple[str, ...] = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "metadata")
+    key_headers: frozenset[str] = OPENAI_KEY_HEADERS | {"azureml-model-deployment", "extra-parameters"}
+    key_prefixes: tuple[str, ...] = GATEWAY_KEY_PREFIXES
+
+    def __init__(self, no_done_hosts: tuple[str, ...] = NO_DONE_HOSTS) -> None:
+        self.no_done_hosts = no_done_hosts
+
+    def recognise(self, request: Request, body: Body) -> Call | None:
+        if not (request.path.endswith("/chat/completions") or _is_writer(request)):
+            return None
+        if not isinstance(body.object.get("messages"), list):
+            return None
+        return openai_call(self, request, body)
+
+    def judge_json(self, call: Call, value: Any, found: Finding) -> None:
+        choices = members(value, "choices")
+        if has_error(value):
+            found.problem = "error-in-body"
+        elif not choices:
+            found.problem = "no-choices"
+        for choice in choices:
+            self._choice(choice, found)
+
+    def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
+        finished: dict[Any, bool] = {}
+        done = usage = False
+        for event in stream.events:
+            if event.data.strip() == b"[DONE]":
+                done = True
+                break
+            if event.name == "error" or has_error(event.object):
+                found.problem = "error-in-stream"
+            elif event.value is None and event.data.strip():
+                found.problem = found.problem or "malformed"
+            for choice in members(event.value, "choices"):
+                index = choice.get("index") or 0
+                finished[index] = self._choice(choice, found) or finished.get(index, False)
+            usage = usage or bool(event.object.get("usage"))
+        options = call.body.object.get("stream_options")
+        wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        answered = bool(finished) and all(finished.values())
+        if not finished:
+            found.problem = found.problem or "no-choices"
+        if found.problem:
+            found.terminal, found.needs_framing = done, True
+        elif any(fnmatchcase(call.host, host) for host in self.no_done_hosts) and not done:
+            found.needs_framing = answered and (usage or not (wants_usage or call.host == "api.writer.com"))
+        else:
+            found.terminal = done and answered and (usage or not wants_usage)
+
+    @staticmethod
+    def _choice(choice: dict[str, Any], found: Finding) -> bool:
+        """Whether this choice is finished."""
+        reason = text(choice.get("finish_reason"))
+        if choice.get("error") or reason == "error":
+            found.problem = "error-in-body"
+        if reason:
+            found.stop.append(reason)
+        return bool(reason)
+
+
+class OpenAICompletions(OpenAIChat):
+    name = "openai-completions"
+    tokens: tuple[str, ...] = ("completions",)
+
+    def recognise(self, request: Request, body: Body) -> Call | None:
+        if not request.path.endswith("/completions") or request.path.endswith("/chat/completions"):
+            return None
+        if prompt := _PORTKEY_PROMPT.search(request.path):
+            # Portkey's prompt templates live on its server: an id without a version may change under us.
+            return openai_call(self, request, body, model=prompt[1], live_input=True) if body.object else None
+        if "prompt" not in body.object:
+            return None
+        return openai_call(self, request, body)
+
+
+def openai_call(
+    protocol: Protocol,
+    request: Request,
+    body: Body,
+    *,
+    model: str = "",
+    bypass: str = "",
+    live_input: bool = False,
+) -> Call:
+    """A call whose body holds `model` and `stream` as OpenAI has them; Azure names the deployment in the path."""
+    deployment = _DEPLOYMENT.search(request.path)
+    return Call(
+        protocol=protocol,
+        model=model or text(body.object.get("model")) or body.field("model") or (deployment[1] if deployment else ""),
+        stream=body.object.get("stream") is True or body.field("stream") == "true",
+        body=body,
+        host=request.host,
+        path=request.path,
+        bypass=bypass,
+        live=live_input or live.is_live(request, body),
+    )
+
+
+def _is_writer(request: Request) -> bool:
+    return request.host == "api.writer.com" and request.path == "/v1/chat"

@@ -1,0 +1,109 @@
+"""OpenAI Images, Audio, Embeddings and Moderations. Source: OpenAI API reference of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..body import Body
+from ..framing import Stream
+from ..messages import Request
+from .base import Answer, Call, Finding, Protocol, has_error, text
+from .openai_chat import GATEWAY_KEY_PREFIXES, OPENAI_KEY_HEADERS, openai_call
+
+
+class _Listed(Protocol):
+    """An answer is a JSON object with a list of results."""
+
+    key_headers: frozenset[str] = OPENAI_KEY_HEADERS
+    key_prefixes: tuple[str, ...] = GATEWAY_KEY_PREFIXES
+    ignored: tuple[str, ...] = ("user", "metadata")
+    results: tuple[str, ...] = ("data",)
+    paths: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    """Members of a JSON body, or fields of a multipart one, of which one must be there."""
+    terminal: tuple[str, ...] = ()
+    """Terminal events of its streams."""
+
+    def recognise(self, request: Request, body: Body) -> Call | None:
+        if not request.path.endswith(self.paths):
+            return None
+        fields = body.object.keys() or {part.name for part in body.parts}
+        if body.kind != "raw" and not self.needs & fields:
+            return None
+        if body.kind == "raw" and not (_is_multipart(request) or body.raw.startswith(b"--")):
+            return None
+        return openai_call(self, request, body)
+
+    def judge_json(self, call: Call, value: Any, found: Finding) -> None:
+        if has_error(value):
+            found.problem = "error-in-body"
+        elif not isinstance(value, dict) or not any(value.get(name) for name in self.results):
+            found.problem = "no-results"
+
+    def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
+        for event in stream.events:
+            kind = text(event.object.get("type")) or event.name
+            if kind == "error" or has_error(event.object):
+                found.problem, found.needs_framing = "error-in-stream", True
+            found.terminal = found.terminal or kind in self.terminal
+
+
+class OpenAIEmbeddings(_Listed):
+    name = "openai-embeddings"
+    tokens: tuple[str, ...] = ("embeddings",)
+    paths: tuple[str, ...] = ("/embeddings",)
+    needs: frozenset[str] = frozenset({"input"})
+
+    def recognise(self, request: Request, body: Body) -> Call | None:
+        # Ollama's native /api/embeddings takes a prompt.
+        return None if request.path.endswith("/api/embeddings") else super().recognise(request, body)
+
+
+class OpenAIModerations(_Listed):
+    name = "openai-moderations"
+    tokens: tuple[str, ...] = ("moderations",)
+    paths: tuple[str, ...] = ("/moderations",)
+    needs: frozenset[str] = frozenset({"input"})
+    results: tuple[str, ...] = ("results",)
+
+
+class OpenAIImages(_Listed):
+    name = "openai-images"
+    tokens: tuple[str, ...] = ("generations", "edits", "variations")
+    paths: tuple[str, ...] = ("/images/generations", "/images/edits", "/images/variations")
+    needs: frozenset[str] = frozenset({"prompt", "image", "image[]"})
+    terminal: tuple[str, ...] = ("image_generation.completed", "image_edit.completed")
+
+
+class OpenAISpeech(_Listed):
+    """The answer is audio: only its framing proves the end."""
+
+    name = "openai-speech"
+    tokens: tuple[str, ...] = ("speech",)
+    paths: tuple[str, ...] = ("/audio/speech",)
+    needs: frozenset[str] = frozenset({"input"})
+    terminal: tuple[str, ...] = ("speech.audio.done",)
+
+    def judge_raw(self, call: Call, answer: Answer, found: Finding) -> None:
+        found.needs_framing = True
+
+
+class OpenAITranscription(_Listed):
+    """Transcriptions and translations: JSON, or text, srt, vtt by `response_format`."""
+
+    name = "openai-transcription"
+    tokens: tuple[str, ...] = ("transcriptions", "translations")
+    paths: tuple[str, ...] = ("/audio/transcriptions", "/audio/translations")
+    needs: frozenset[str] = frozenset({"file"})
+    terminal: tuple[str, ...] = ("transcript.text.done",)
+
+    def judge_json(self, call: Call, value: Any, found: Finding) -> None:
+        if has_error(value) or not isinstance(value, dict) or not isinstance(value.get("text"), str):
+            found.problem = "error-in-body"
+
+    def judge_raw(self, call: Call, answer: Answer, found: Finding) -> None:
+        found.needs_framing = True
+
+
+def _is_multipart(request: Request) -> bool:
+    return request.headers.get("content-type").lower().startswith("multipart/")

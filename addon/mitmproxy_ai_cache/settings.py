@@ -1,0 +1,323 @@
+"""Every option: its name, type, default and help; validated into one frozen `Settings`.
+
+The table is the one place: mitmproxy's `--options`, the CLI's `--help` and the README's reference are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from . import units
+from .canonical import parse_path
+from .isolation import Isolation
+from .key import Alias, KeyRules, Normalise
+from .profiles import PROFILES, named
+
+MODES = ("cache", "read-only", "record", "refresh", "replay", "off")
+
+
+class SettingsError(ValueError):
+    """An option is wrong. The message is one line that names the option and says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    name: str
+    type: Any
+    """str, bool, int or Sequence[str], as mitmproxy takes them."""
+    default: Any
+    help: str
+    choices: tuple[str, ...] | None = None
+
+
+def default_store() -> str:
+    """The URL of the default store: SQLite in the user's cache directory."""
+    return f"sqlite:///{Path(platformdirs.user_cache_dir('ai-cache')) / 'cache.sqlite3'}"
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "ai_cache_store",
+        str,
+        "",
+        "Where answers are kept: sqlite:///PATH (default: cache.sqlite3 in your cache directory) or memory: "
+        "(gone when the proxy stops).",
+    ),
+    Option(
+        "ai_cache_mode",
+        str,
+        "cache",
+        "cache: hits are answered, complete 200s of AI calls are kept. read-only: hits are answered, nothing is kept. "
+        "record: what is recorded is answered, all else on AI hosts is forwarded and kept, every status and method. "
+        "refresh: always forward, replace what is kept. replay: strict, a miss is an error and the network is never "
+        "touched. off: everything passes.",
+        MODES,
+    ),
+    Option("ai_cache_ttl", str, "7d", "How long an entry may answer, for example 30m, 12h, 7d; 0 for ever."),
+    Option(
+        "ai_cache_live_ttl",
+        str,
+        "1h",
+        "How long an entry may answer whose request uses hosted tools (web search, ...), remote URLs or file ids.",
+    ),
+    Option(
+        "ai_cache_max_size",
+        str,
+        "1g",
+        "Size of the store. Beyond it the entries that were used longest ago go first.",
+    ),
+    Option(
+        "ai_cache_max_body",
+        str,
+        "10m",
+        "Largest request or answer that is cached. Larger ones pass through, nothing of them is held.",
+    ),
+    Option(
+        "ai_cache_lookup_timeout",
+        str,
+        "250ms",
+        "Longest wait for the store before a call goes on as a miss. In replay it is at least 10s.",
+    ),
+    Option(
+        "ai_cache_hosts",
+        Sequence[str],
+        (),
+        "More hosts that are AI providers, as globs (*.llm.example.com). Calls in a known protocol are recognised on "
+        "any host; on these, record and replay take in everything.",
+    ),
+    Option(
+        "ai_cache_fail_mode",
+        str,
+        "skip",
+        "What to do with requests that are not AI calls. skip: let them pass. warn: pass and log. error: refuse them.",
+        ("skip", "warn", "error"),
+    ),
+    Option(
+        "ai_cache_bypass_on",
+        Sequence[str],
+        (),
+        "Calls with such a request header pass uncached, for example x-no-cache=1; header=* for any value. Any match "
+        "counts.",
+    ),
+    Option(
+        "ai_cache_isolate",
+        str,
+        "auto",
+        "Whose entries may answer. none: everybody's. credential: those of the same API key, JWT subject or AWS "
+        "account. proxy-user: those of the same user in HTTPS_PROXY=http://USER:x@host. header:NAME: those with the "
+        "same value of a header. auto: none while the proxy listens on loopback alone, else credential.",
+    ),
+    Option("ai_cache_namespace", str, "", "Keeps entries apart, for example per project or branch."),
+    Option(
+        "ai_cache_secret",
+        str,
+        "",
+        "Makes keys an HMAC, so that who can read a shared store cannot test guesses. Better set in "
+        "AI_CACHE_SECRET than on a command line.",
+    ),
+    Option(
+        "ai_cache_samples",
+        int,
+        1,
+        "Answers kept for one request. With N the n-th identical call of a run gets the n-th answer and missing ones "
+        "are fetched: for evals and best-of-n.",
+    ),
+    Option(
+        "ai_cache_key_headers",
+        Sequence[str],
+        (),
+        "More request headers whose values make two calls different.",
+    ),
+    Option(
+        "ai_cache_ignore",
+        Sequence[str],
+        (),
+        "JSON paths that do not make two calls different, for example metadata.run_id or messages[*].name.",
+    ),
+    Option(
+        "ai_cache_normalize",
+        Sequence[str],
+        (),
+        r"PATTERN=REPLACEMENT, a regular expression replaced in every string of the body for the key only, for example "
+        r"\d{4}-\d\d-\d\d=DATE.",
+    ),
+    Option(
+        "ai_cache_alias",
+        Sequence[str],
+        (),
+        "GLOB=NAME: hosts (or, with a leading /, paths) that match share entries, for example "
+        "*.openai.azure.com=azure.",
+    ),
+    Option(
+        "ai_cache_profiles",
+        Sequence[str],
+        tuple(profile.name for profile in PROFILES),
+        "Rule packs for clients that stamp every call; see ai-cache profiles.",
+    ),
+    Option(
+        "ai_cache_skip_stop_reasons",
+        Sequence[str],
+        (),
+        "Answers that stopped for such a reason are not kept, for example length, max_tokens, content_filter.",
+    ),
+    Option(
+        "ai_cache_no_done_hosts",
+        Sequence[str],
+        (),
+        "More hosts (globs) whose OpenAI-style streams end without data: [DONE].",
+    ),
+    Option(
+        "ai_cache_record_broken",
+        bool,
+        False,
+        "record also keeps answers that broke off or are not complete.",
+    ),
+    Option(
+        "ai_cache_headers",
+        bool,
+        True,
+        "Add X-AI-Cache-* and Cache-Status to answers.",
+    ),
+    Option(
+        "ai_cache_websocket",
+        str,
+        "auto",
+        "WebSocket upgrades on AI hosts. auto: refuse those of calls that have an HTTP twin with 426, so that clients "
+        "such as Codex go on over HTTP, and let the rest pass. pass: let all pass. refuse: refuse all.",
+        ("auto", "pass", "refuse"),
+    ),
+    Option(
+        "ai_cache_eager",
+        bool,
+        False,
+        "Leave connection_strategy as it is. By default it is set to lazy, so that a hit never connects anywhere.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options say, checked. Sizes in bytes, times in seconds."""
+
+    store: str = ""
+    mode: str = "cache"
+    ttl: float = 604800
+    live_ttl: float = 3600
+    max_size: int = 1 << 30
+    max_body: int = 10 << 20
+    lookup_timeout: float = 0.25
+    hosts: tuple[str, ...] = ()
+    fail_mode: str = "skip"
+    bypass_on: tuple[tuple[str, str], ...] = ()
+    isolate: Isolation | None = None
+    """None is `auto`."""
+    namespace: str = ""
+    samples: int = 1
+    key_rules: KeyRules = field(default_factory=KeyRules)
+    skip_stop_reasons: frozenset[str] = frozenset()
+    no_done_hosts: tuple[str, ...] = ()
+    record_broken: bool = False
+    headers: bool = True
+    websocket: str = "auto"
+    eager: bool = False
+
+    @property
+    def looks_up(self) -> bool:
+        return self.mode in ("cache", "read-only", "record", "replay")
+
+    @property
+    def stores(self) -> bool:
+        return self.mode in ("cache", "record", "refresh")
+
+    @property
+    def everything(self) -> bool:
+        """Whether all exchanges with AI hosts count, not only calls that can be answered from a cache."""
+        return self.mode in ("record", "replay")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`."""
+        given = {option.name.removeprefix("ai_cache_"): option.default for option in OPTIONS}
+        given |= {name.removeprefix("ai_cache_"): value for name, value in values.items()}
+        check = _Check(given)
+        return cls(
+            store=check.store(),
+            mode=check.choice("mode", MODES),
+            ttl=check.using("ttl", units.duration),
+            live_ttl=check.using("live_ttl", units.duration),
+            max_size=check.using("max_size", units.size),
+            max_body=check.using("max_body", units.size),
+            lookup_timeout=check.lookup_timeout(),
+            hosts=tuple(given["hosts"]),
+            fail_mode=check.choice("fail_mode", ("skip", "warn", "error")),
+            bypass_on=check.each("bypass_on", _bypass_rule),
+            isolate=None if given["isolate"] == "auto" else check.using("isolate", Isolation.parse, prefix=False),
+            namespace=given["namespace"],
+            samples=check.samples(),
+            key_rules=KeyRules(
+                headers=tuple(name.lower() for name in given["key_headers"]),
+                ignore=check.each("ignore", parse_path, prefix=True),
+                normalise=check.each("normalize", Normalise.parse),
+                aliases=check.each("alias", Alias.parse),
+                profiles=check.using("profiles", lambda names: named(tuple(names))),
+                secret=given["secret"].encode(),
+            ),
+            skip_stop_reasons=frozenset(reason.lower() for reason in given["skip_stop_reasons"]),
+            no_done_hosts=tuple(given["no_done_hosts"]),
+            record_broken=given["record_broken"],
+            headers=given["headers"],
+            websocket=check.choice("websocket", ("auto", "pass", "refuse")),
+            eager=given["eager"],
+        )
+
+
+class _Check:
+    """Turns option values into what they mean; every error names its option."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.given = given
+
+    def using[T](self, name: str, parse: Callable[[Any], T], prefix: bool = True) -> T:
+        try:
+            return parse(self.given[name])
+        except ValueError as error:
+            raise SettingsError(f"ai_cache_{name}: {error}" if prefix else str(error)) from None
+
+    def each[T](self, name: str, parse: Callable[[str], T], prefix: bool = False) -> tuple[T, ...]:
+        return self.using(name, lambda values: tuple(parse(value) for value in values), prefix)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        value: str = self.given[name]
+        if value not in choices:
+            raise SettingsError(f"ai_cache_{name} is {value!r}; write one of {', '.join(choices)}")
+        return value
+
+    def samples(self) -> int:
+        value: int = self.given["samples"]
+        if not 1 <= value <= 1000:
+            raise SettingsError(f"ai_cache_samples is {value}; write a number from 1 to 1000")
+        return value
+
+    def lookup_timeout(self) -> float:
+        seconds = self.using("lookup_timeout", units.duration)
+        return max(seconds, 10.0) if self.given["mode"] == "replay" else seconds
+
+    def store(self) -> str:
+        url: str = self.given["store"] or default_store()
+        if not url.startswith(("sqlite:///", "memory:")) or url == "sqlite:///":
+            raise SettingsError(
+                f"ai_cache_store is {url!r}; write sqlite:///PATH (an absolute path begins sqlite:////) or memory:"
+            )
+        return url
+
+
+def _bypass_rule(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip():
+        raise ValueError(f"ai_cache_bypass_on has {text!r}; write HEADER=VALUE, for example x-no-cache=1")
+    return name.strip().lower(), value.strip()

@@ -1,0 +1,117 @@
+"""What happened: one log line per call, and the counts the exit summary is made of."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from . import replay, units
+
+if TYPE_CHECKING:
+    from .cache import Exchange
+
+logger = logging.getLogger("ai-cache")
+
+SAMPLED_OFTEN = 3
+"""One answer served this often to a call that samples deserves a word in the summary."""
+
+
+class Stats:
+    """Counts of a proxy's life."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.statuses: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        """(status, reason)"""
+        self.stored = 0
+        self.not_stored: Counter[str] = Counter()
+        self.passed = 0
+        """Requests that are no AI calls."""
+        self.refused: Counter[str] = Counter()
+        """Requests that a replay or `fail_mode` refused, by host."""
+        self.saved_seconds = 0.0
+        self._served: Counter[str] = Counter()
+
+    def hit(self, exchange: Exchange) -> None:
+        self._count(exchange)
+        entry = exchange.entry
+        assert entry is not None
+        if exchange.samples:
+            self._served[exchange.key] += 1
+        self.saved_seconds += max(0.0, entry.total - exchange.seconds())
+        logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
+
+    def forwarded(self, exchange: Exchange, kept: str) -> None:
+        """`kept`: `stored`, or why not."""
+        self._count(exchange)
+        if kept == "stored":
+            self.stored += 1
+        elif exchange.status != "BYPASS":
+            self.not_stored[kept] += 1
+        note = kept if kept in ("stored", "") else f"not stored: {kept}"
+        logger.info("%s", describe(exchange, "" if exchange.status == "BYPASS" else note))
+
+    def refusal(self, exchange: Exchange) -> None:
+        """An error of our own: a miss in replay, `only-if-cached`, a host that is not let through."""
+        if exchange.call is not None:
+            self._count(exchange)
+        else:
+            self.refused[exchange.request.host] += 1
+        logger.warning("%s", describe(exchange, "refused"))
+
+    def _count(self, exchange: Exchange) -> None:
+        self.calls += 1
+        self.statuses[exchange.status] += 1
+        if exchange.reason:
+            self.reasons[exchange.status, exchange.reason] += 1
+
+    def summary(self) -> list[str]:
+        """A few lines for a person."""
+        if not self.calls and not self.refused:
+            return ["no AI calls seen"]
+        counts = ", ".join(
+            f"{self.statuses[name]} {name}"
+            for name in ("HIT", "MISS", "BYPASS", "REFRESH", "STALE")
+            if self.statuses[name]
+        )
+        lines = [f"{self.calls} AI {'call' if self.calls == 1 else 'calls'}: {counts or 'none'}; {self.stored} stored"]
+        if self.saved_seconds >= 0.05:
+            lines[0] += f"; {units.human_duration(self.saved_seconds)} of waiting saved"
+        lines += [
+            f"  {status} {reason}: {count}"
+            for (status, reason), count in self.reasons.most_common()
+            if reason != "no-entry"
+        ]
+        lines += [f"  not stored, {reason}: {count}" for reason, count in self.not_stored.most_common()]
+        lines += [f"  refused {replay.printable(host)}: {count}" for host, count in self.refused.most_common(10)]
+        often = sum(1 for count in self._served.values() if count >= SAMPLED_OFTEN)
+        if often:
+            lines.append(
+                f"  one answer served {SAMPLED_OFTEN} times or more to a call that samples: {often} "
+                "(for evals or best-of-n set ai_cache_samples=N)"
+            )
+        return lines
+
+
+def describe(exchange: Exchange, note: str) -> str:
+    """The log line of a call. Everything a client or provider chose is made printable."""
+    call = exchange.call
+    request = exchange.request
+    words = [f"ai-cache: {exchange.status or 'PASS'}"]
+    if exchange.key:
+        words.append(replay.short(exchange.key))
+    if call is not None and call.protocol.name != "exchange":
+        words += [call.protocol.name, replay.printable(call.model or "-", 60), "stream" if call.stream else "whole"]
+        words.append(replay.printable(request.host, 80))
+    else:
+        words += [replay.printable(request.method, 10), replay.printable(request.url)]
+    if exchange.reason and exchange.reason != "no-entry":
+        words.append(f"({replay.printable(exchange.reason)})")
+    if exchange.status_code and exchange.status_code != 200:
+        words.append(str(exchange.status_code))
+    words.append(units.human_duration(exchange.seconds()))
+    if note:
+        words.append(note)
+    return " ".join(words)

@@ -1,0 +1,349 @@
+"""The default store: one SQLite file in the user's cache directory.
+
+Look-ups read on the event loop: with WAL a reader never waits for a writer, and a read of some kB from the page cache
+takes less than handing it to a thread. Writes go through a bounded queue to a thread with a connection of its own.
+Several proxies may share the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..entry import Entry
+from .base import Store, StoreError
+
+logger = logging.getLogger("ai-cache")
+
+VERSION = 1
+"""`PRAGMA user_version`. Older files are migrated in place by `_MIGRATIONS`, newer ones are set aside."""
+
+_MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        created REAL NOT NULL,
+        used REAL NOT NULL,
+        expires REAL,
+        size INTEGER NOT NULL,
+        protocol TEXT NOT NULL,
+        model TEXT NOT NULL,
+        url TEXT NOT NULL,
+        namespace TEXT NOT NULL,
+        issued TEXT,
+        answer BLOB NOT NULL,
+        request BLOB NOT NULL
+    );
+    CREATE INDEX entry_used ON entry (used);
+    CREATE INDEX entry_expires ON entry (expires) WHERE expires IS NOT NULL;
+    CREATE INDEX entry_issued ON entry (issued) WHERE issued IS NOT NULL;
+    CREATE TABLE total (entries INTEGER NOT NULL, size INTEGER NOT NULL);
+    INSERT INTO total VALUES (0, 0);
+    CREATE TRIGGER entry_added AFTER INSERT ON entry
+        BEGIN UPDATE total SET entries = entries + 1, size = size + new.size; END;
+    CREATE TRIGGER entry_removed AFTER DELETE ON entry
+        BEGIN UPDATE total SET entries = entries - 1, size = size - old.size; END;
+    """,
+)
+"""From version n to n+1. `total` makes the size of a million entries known without counting them."""
+
+_INSERT = """
+    INSERT INTO entry (key, created, used, expires, size, protocol, model, url, namespace, issued, answer, request)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_QUEUE = 1000
+_QUEUE_BYTES = 256 << 20
+_TOUCH_AFTER = 60.0
+"""Seconds: an entry's last use is written down at most this often."""
+_KEEP_EXPIRED = 86400.0
+"""Seconds an expired entry is kept before it goes ahead of all others."""
+
+
+@dataclass(slots=True)
+class _Write:
+    """One thing for the writer to do: a statement with its parameters; for a put also what is to be seen meanwhile."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    key: str = ""
+    packed: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(len(value) for value in self.parameters if isinstance(value, bytes))
+
+
+class SqliteStore(Store):
+    """`max_size` in bytes, as stored."""
+
+    def __init__(self, url: str, max_size: int) -> None:
+        self.url = url
+        self.path = Path(url.removeprefix("sqlite:///")).expanduser()
+        self._max_size = max_size
+        self._reader: sqlite3.Connection | None = None
+        self._pending: dict[str, _Write] = {}
+        self._pending_bytes = 0
+        self._pending_lock = threading.Lock()
+        self._generation = 0
+        self._touched: dict[str, float] = {}
+        self._queue: queue.Queue[_Write | None] = queue.Queue(_QUEUE)
+        self._writer: threading.Thread | None = None
+        self._complained = False
+
+    async def open(self) -> None:
+        try:
+            self._reader = self._open_or_set_aside()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"cannot open {self.path}: {error}") from error
+        self._writer = threading.Thread(target=self._write_all, name="ai-cache store", daemon=True)
+        self._writer.start()
+
+    # Reading
+
+    async def read(self, key: str) -> bytes | None:
+        waiting = self._pending.get(key)
+        if waiting is not None:
+            return waiting.packed
+        if self._reader is None:
+            raise StoreError(f"{self.path} is not open")
+        try:
+            row = self._reader.execute("SELECT answer, used FROM entry WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            self._recover(error)
+            raise StoreError(f"cannot read {self.path}: {error}") from error
+        if row is None:
+            return None
+        answer, used = row
+        self._touch(key, used)
+        return bytes(answer)
+
+    async def count(self) -> int:
+        if self._reader is None:
+            return 0
+        with suppress(sqlite3.Error):
+            (count,) = self._reader.execute("SELECT entries FROM total").fetchone()
+            return int(count)
+        return 0
+
+    def _touch(self, key: str, used: float) -> None:
+        now = time.time()
+        if now - max(used, self._touched.get(key, 0)) > _TOUCH_AFTER:
+            if len(self._touched) > 10_000:
+                self._touched.clear()
+            self._touched[key] = now
+            self._hand_over(_Write("UPDATE entry SET used = ? WHERE key = ?", (now, key)))
+
+    # Writing
+
+    def put(self, entry: Entry) -> None:
+        answer, request = entry.pack_answer(), entry.pack_request()
+        expires = entry.expires if entry.ttl else None
+        row = (
+            entry.key,
+            entry.created,
+            time.time(),
+            expires,
+            len(answer) + len(request),
+            entry.protocol,
+            entry.model,
+            entry.url,
+            entry.namespace,
+            entry.issued or None,
+            answer,
+            request,
+        )
+        self._hand_over(_Write(_INSERT, row, entry.key, answer))
+
+    def remove(self, key: str) -> None:
+        self._hand_over(_Write("DELETE FROM entry WHERE key = ?", (key,), key))
+
+    def remove_issuer(self, issued: str) -> None:
+        self._hand_over(_Write("DELETE FROM entry WHERE issued = ?", (issued,)))
+
+    def _hand_over(self, write: _Write) -> None:
+        with self._pending_lock:
+            if self._pending_bytes + write.size > _QUEUE_BYTES:
+                self.dropped += 1
+                return
+            try:
+                self._queue.put_nowait(write)
+            except queue.Full:
+                self.dropped += 1
+                return
+            self._pending_bytes += write.size
+            if write.key:
+                self._pending[write.key] = write
+
+    def _written(self, batch: list[_Write]) -> None:
+        with self._pending_lock:
+            for write in batch:
+                self._pending_bytes -= write.size
+                if self._pending.get(write.key) is write:
+                    del self._pending[write.key]
+
+    def _write_all(self) -> None:
+        """The writer thread: everything that waits goes into one transaction."""
+        connection: sqlite3.Connection | None = None
+        generation = 0
+        while (first := self._queue.get()) is not None:
+            batch, last = [first], False
+            with suppress(queue.Empty):
+                while len(batch) < 500 and not last:
+                    write = self._queue.get_nowait()
+                    last = write is None
+                    if write is not None:
+                        batch.append(write)
+            if connection is not None and generation != self._generation:
+                connection.close()  # the file was set aside
+                connection = None
+            try:
+                generation = self._generation
+                connection = connection or self._connect(timeout=5.0)
+                self._commit(connection, batch)
+                self._complained = False
+            except sqlite3.Error as error:
+                self._give_up(batch, error)
+                if connection is not None:
+                    connection.close()
+                connection = None
+            self._written(batch)
+            if last:
+                break
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Write]) -> None:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for write in batch:
+                if write.packed is not None:
+                    connection.execute("DELETE FROM entry WHERE key = ?", (write.key,))
+                connection.execute(write.sql, write.parameters)
+            self._evict(connection)
+
+    def _evict(self, connection: sqlite3.Connection) -> None:
+        """Long expired entries first, then the least recently used, down to nine tenths of the budget."""
+        size = connection.execute("SELECT size FROM total").fetchone()[0]
+        if size <= self._max_size:
+            return
+        connection.execute("DELETE FROM entry WHERE expires < ?", (time.time() - _KEEP_EXPIRED,))
+        while connection.execute("SELECT size FROM total").fetchone()[0] > self._max_size * 9 // 10:
+            removed = connection.execute(
+                "DELETE FROM entry WHERE id IN (SELECT id FROM entry ORDER BY used LIMIT 20)"
+            ).rowcount
+            if not removed:
+                return
+
+    def _give_up(self, batch: list[_Write], error: sqlite3.Error) -> None:
+        self.dropped += len(batch)
+        if not self._complained:
+            self._complained = True
+            logger.warning("ai-cache: cannot write to %s (%s); answers are not kept for now", self.path, error)
+
+    async def close(self, deadline: float = 5.0) -> None:
+        if self._writer is not None:
+            with suppress(queue.Full):
+                self._queue.put_nowait(None)
+            await asyncio.to_thread(self._writer.join, deadline)
+            if self._writer.is_alive():
+                logger.warning("ai-cache: %d writes did not reach %s in time", self._queue.qsize(), self.path)
+            self._writer = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    # The file
+
+    def _connect(self, timeout: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    def _open_or_set_aside(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for _ in range(2):
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            connection = None
+            try:
+                connection = self._connect(timeout=5.0)
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                if version <= VERSION:
+                    self._migrate(connection)
+                    connection.execute("SELECT entries, size FROM total").fetchone()
+                    connection.execute("PRAGMA busy_timeout = 0")
+                    connection.execute("PRAGMA mmap_size = 268435456")
+                    return connection
+                reason = f"it was written by a newer version (format {version}, this one knows {VERSION})"
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                    raise
+                reason = f"it is damaged ({error})"
+            if connection is not None:
+                connection.close()
+            self._set_aside(reason)
+        raise sqlite3.OperationalError("a fresh file could not be opened either")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the file to `VERSION`, each step in a transaction; two proxies may start at once."""
+        while True:
+            connection.execute("BEGIN IMMEDIATE")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version >= VERSION:
+                connection.execute("COMMIT")
+                return
+            for statement in _statements(_MIGRATIONS[version]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+
+    def _recover(self, error: sqlite3.Error) -> None:
+        """A file that turns out damaged while it is in use is set aside, and a new one begun."""
+        if not _is_damage(error):
+            return
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._set_aside(f"it is damaged ({error})")
+        self._generation += 1
+        with suppress(OSError, sqlite3.Error):
+            self._reader = self._open_or_set_aside()
+
+    def _set_aside(self, reason: str) -> None:
+        """Rename the file and its companions. Nothing is deleted."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        aside = self.path.with_name(f"{self.path.name}.{stamp}.aside")
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+        logger.warning("ai-cache: %s was set aside as %s: %s", self.path, aside.name, reason)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file's content is at fault, not a lock, the disk or permissions."""
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return True
+    return "no such table" in str(error) or "no such column" in str(error) or "already exists" in str(error)
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script, triggers in one piece."""
+    statements, current = [], ""
+    for line in script.splitlines():
+        current += line + "\n"
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements
