@@ -22,7 +22,7 @@ logger = logging.getLogger("ai-cache")
 
 
 class AICache:
-    """The addon. `announce` gets the first line; `stream_all` lets every response stream, not only those of AI hosts."""
+    """The addon. `announce` gets the first line; `stream_all` lets every response stream, AI host or not."""
 
     name = "ai-cache"
 

@@ -21,7 +21,7 @@ MAX_NUMBER = 400
 
 
 class NotCanonical(ValueError):
-    """The bytes are no JSON whose meaning all parsers agree on: NaN, lone surrogates, bad UTF-8, too deep, huge numbers."""
+    """No JSON whose meaning all parsers agree on: NaN, lone surrogates, bad UTF-8, too deep, huge numbers."""
 
 
 class DuplicateMembers(ValueError):

@@ -1,0 +1,41 @@
+"""The command line. One file a command: `SUMMARY`, `add_arguments(parser)`, `main(arguments) -> exit code`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+
+COMMANDS = ("run", "serve", "demo", "options", "profiles", "addon-path")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="ai-cache",
+        description="A caching, recording and replaying proxy for LLM API traffic.",
+        epilog="ai-cache COMMAND --help says more.",
+    )
+    parser.add_argument("--version", action="version", version=f"ai-cache {__version__}")
+    subparsers = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    for name in COMMANDS:
+        # Only the chosen command is imported in full: `ai-cache addon-path` need not load a proxy.
+        module = importlib.import_module(f".{name.replace('-', '_')}", __name__) if chosen in (name, "") else None
+        summary = module.SUMMARY if module else None
+        added = subparsers.add_parser(
+            name, help=summary, description=summary and summary[0].upper() + summary[1:] + "."
+        )
+        if module:
+            module.add_arguments(added)
+            added.set_defaults(main=module.main)
+    parsed = parser.parse_args(arguments)
+    code: int = parsed.main(parsed)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
