@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -32,19 +34,25 @@ class AICache:
         self._announce = announce or _to_stderr
         self._stream_all = stream_all
         self._running = False
+        self._starting: asyncio.Task[None] | None = None
+        self._complaints: set[str] = set()
         self._exchanges: dict[str, tuple[Exchange, bytes | None, str]] = {}
         self._proxy_users: dict[str, str] = {}
 
     # Options
 
     def load(self, loader: addonmanager.Loader) -> None:
+        for complaint in bridge.wrong_options(loader.master.options.deferred, OPTIONS):
+            self._refuse(complaint)
         for option in OPTIONS:
             loader.add_option(option.name, option.type, option.default, option.help, option.choices)
 
     def configure(self, updated: set[str]) -> None:
         if not self._running or any(name.startswith("ai_cache_") for name in updated):
             try:
-                self._use(Settings.parse({option.name: getattr(ctx.options, option.name) for option in OPTIONS}))
+                values = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
+                values["ai_cache_secret"] = values["ai_cache_secret"] or os.environ.get("AI_CACHE_SECRET", "")
+                self._use(Settings.parse(values))
             except SettingsError as error:
                 self._refuse(str(error))
         if not self._settings.eager and ctx.options.connection_strategy != "lazy":
@@ -66,7 +74,9 @@ class AICache:
         if self._running:
             raise exceptions.OptionsError(message)
         # Raising here would print a traceback; an error that is logged at start-up ends it.
-        logger.error("ai-cache: %s", message)
+        if message not in self._complaints:
+            self._complaints.add(message)
+            logger.error("ai-cache: %s", message)
 
     def _isolation(self) -> Isolation:
         if self._settings.isolate is not None:
@@ -77,7 +87,13 @@ class AICache:
 
     # Life of the proxy
 
-    async def running(self) -> None:
+    def running(self) -> asyncio.Task[None]:
+        # No coroutine functions here and in `done`: scripts are also loaded and unloaded while the proxy runs, and
+        # then mitmproxy calls these without awaiting them.
+        self._starting = asyncio.create_task(self._start(), name="ai-cache start")
+        return self._starting
+
+    async def _start(self) -> None:
         settings = self._settings
         store = for_url(settings.store, settings.max_size)
         try:
@@ -102,7 +118,10 @@ class AICache:
                 ctx.options.tcp_timeout,
             )
 
-    async def done(self) -> None:
+    def done(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._stop(), name="ai-cache stop")
+
+    async def _stop(self) -> None:
         self._running = False
         if self.cache is not None:
             await self.cache.close()
@@ -136,6 +155,8 @@ class AICache:
             flow.request.stream = False  # a body we have not seen has no key
 
     async def request(self, flow: http.HTTPFlow) -> None:
+        if self._starting is not None and not self._starting.done():
+            await asyncio.wait([self._starting])
         cache = self.cache
         if cache is None or flow.response is not None or flow.error is not None or not flow.live:
             return

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import difflib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mitmproxy import connection, http
@@ -14,6 +15,7 @@ from mitmproxy.proxy.context import Context
 
 from .messages import Headers, Request, Response
 from .protocols.base import Ending
+from .settings import Option
 
 MAX_CONNECTIONS = 1000
 """To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
@@ -60,6 +62,42 @@ def ending_of(flow: http.HTTPFlow) -> Ending:
     framed = "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "").lower()
     bodiless = flow.request.method == "HEAD" or response.status_code in (204, 304)
     return Ending.CLEAN if framed or bodiless else Ending.CLOSED
+
+
+def wrong_options(deferred: Mapping[str, Any], options: Iterable[Option]) -> list[str]:
+    """What is wrong with the `ai_cache_*` options that were given before the addon was loaded, one line each.
+
+    mitmproxy keeps them back until there is an option of that name. One that does not fit then keeps the whole addon
+    from loading, and one that never comes is ignored, both without a word.
+    """
+    known = {option.name: option for option in options}
+    complaints = []
+    for name, given in deferred.items():
+        if not name.startswith("ai_cache_"):
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.8)
+            complaints.append(f"there is no option {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            continue
+        if complaint := _misfit(known[name], getattr(given, "val", given)):
+            complaints.append(f"{name} is {complaint}")
+    return complaints
+
+
+def _misfit(option: Option, given: Any) -> str:
+    """`given` is a list of strings from the command line, or a value of the configuration file."""
+    if option.type is Sequence[str]:
+        return "" if isinstance(given, list | tuple) else f"{given!r}; write a list"
+    if not isinstance(given, list):
+        return "" if isinstance(given, option.type) else f"{given!r}; write a {option.type.__name__}"
+    if len(given) > 1:
+        return f"given {len(given)} times; write it once"
+    text = given[0] if given else ""
+    if option.type is bool and text not in ("", "true", "false", "toggle"):
+        return f"{text!r}; write true or false"
+    if option.type is int and not text.lstrip("-").isdecimal():
+        return f"{text!r}; write a whole number"
+    return ""
 
 
 def lift_connection_limit(handlers: Iterable[Any], client: connection.Client) -> None:

@@ -1,0 +1,7 @@
+"""A script for the proxies under test: providers are reached at the fake one."""
+
+import os
+
+from mitmproxy_ai_cache.demo.redirect import redirect_to
+
+redirect_to(int(os.environ["AI_CACHE_TEST_TLS_PORT"]), int(os.environ["AI_CACHE_TEST_PLAIN_PORT"]))

@@ -1,0 +1,240 @@
+"""Real parts for the tests: a provider over TLS, mitmdump processes, a client that speaks CONNECT."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import queue
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mitmproxy_ai_cache.demo.provider import Answer, Provider, Reply
+from mitmproxy_ai_cache.messages import Request
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "addon" / "mitm.py"
+REDIRECT = ROOT / "tests" / "e2e" / "redirect.py"
+BIN = Path(sys.executable).parent
+
+
+class FakeProviders:
+    """One provider over TLS for every public name, and one without TLS for local ones, on a thread of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.answer: Answer = lambda request: Reply([b"{}"], status=500)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self.tls = Provider(directory, lambda request: self.answer(request))
+        self.plain = Provider(directory, lambda request: self.answer(request), tls_names=False)
+        self.submit(self._start()).result(20)
+
+    async def _start(self) -> None:
+        await self.tls.start()
+        await self.plain.start()
+
+    def submit(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    @property
+    def calls(self) -> list[Request]:
+        return [*self.tls.calls, *self.plain.calls]
+
+    def forget(self) -> None:
+        self.tls.calls.clear()
+        self.plain.calls.clear()
+
+    def stop(self) -> None:
+        """The providers are gone: nothing listens any more, every connection is cut."""
+        self.submit(self.tls.stop()).result(10)
+        self.submit(self.plain.stop()).result(10)
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "AI_CACHE_TEST_TLS_PORT": str(self.tls.port),
+            "AI_CACHE_TEST_PLAIN_PORT": str(self.plain.port),
+            "PYTHONPATH": str(ROOT / "addon"),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def plain_environ(home: Path, **more: str) -> dict[str, str]:
+    """An environment without anything of the developer's that steers clients or the cache."""
+    keep = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    return {**keep, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data"), **more}
+
+
+@dataclass
+class Process:
+    """A proxy as a process. Its output is read as it comes."""
+
+    arguments: list[str]
+    environ: dict[str, str]
+    confdir: Path
+    port: int = 0
+    lines: list[str] = field(default_factory=list)
+    _process: subprocess.Popen[str] | None = None
+    _new: queue.Queue[str] = field(default_factory=queue.Queue)
+
+    LISTENING = re.compile(r"listening (?:at|on) \S*?(?:\*|[\d.]+):(\d+)")
+
+    def start(self) -> Process:
+        self._process = subprocess.Popen(
+            self.arguments, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        self.port = int(self.wait_for(self.LISTENING)[1])
+        self.wait_for(re.compile(r"ai-cache: mode"))
+        return self
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            self._new.put(line)
+
+    def wait_for(self, pattern: re.Pattern[str], timeout: float = 20) -> re.Match[str]:
+        """The first line, old or new, that matches."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for line in list(self.lines):
+                if match := pattern.search(line):
+                    return match
+            if self._process is not None and self._process.poll() is not None and self._new.empty():
+                time.sleep(0.1)
+                if not any(pattern.search(line) for line in self.lines):
+                    raise AssertionError("the proxy ended:\n" + "\n".join(self.lines))
+            try:
+                self._new.get(timeout=min(0.5, max(0.01, deadline - time.monotonic())))
+            except queue.Empty:
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"no line matches {pattern.pattern}:\n" + "\n".join(self.lines)) from None
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(20)
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def ca(self) -> Path:
+        return self.confdir / "mitmproxy-ca-cert.pem"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client_environ(self) -> dict[str, str]:
+        """What a client's process needs."""
+        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+        return {"HTTPS_PROXY": self.url, "https_proxy": self.url, **dict.fromkeys(names, str(self.ca))}
+
+
+def mitmdump(providers: FakeProviders, home: Path, *options: str, script: Path = SCRIPT, tool: str = "mitmdump") -> Process:
+    """A stock mitmdump with the addon, not yet started. `options`: `name=value`."""
+    confdir = home / "mitmproxy"
+    defaults = [f"ai_cache_store=sqlite:///{home / 'cache.sqlite3'}", "listen_host=127.0.0.1", "flow_detail=0"]
+    settings = [f"confdir={confdir}", f"ssl_verify_upstream_trusted_ca={providers.tls.ca}", *defaults, *options]
+    arguments = [str(BIN / tool), "-p", "0", "-s", str(REDIRECT), "-s", str(script)]
+    for setting in settings:
+        arguments += ["--set", setting]
+    return Process(arguments, plain_environ(home, **providers.environment()), confdir)
+
+
+@dataclass(frozen=True)
+class Got:
+    """What a client received."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def cache(self) -> str:
+        return self.headers.get("x-ai-cache-status", "")
+
+    @property
+    def reason(self) -> str:
+        return self.headers.get("x-ai-cache-reason", "")
+
+
+class Client:
+    """HTTP/1.1 through the proxy, connections kept alive per host. Sends exactly the headers it is given, plus Host."""
+
+    def __init__(self, proxy_port: int, ca: Path | None) -> None:
+        self._proxy_port = proxy_port
+        self._trust = ssl.create_default_context(cafile=str(ca)) if ca else None
+        self._connections: dict[tuple[str, str, int], http.client.HTTPConnection] = {}
+
+    def request(
+        self,
+        url: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        method: str = "POST",
+        on_chunk: Callable[[bytes], None] | None = None,
+    ) -> Got:
+        scheme, _, rest = url.partition("://")
+        authority, slash, target = rest.partition("/")
+        host, _, port = authority.partition(":")
+        number = int(port or (443 if scheme == "https" else 80))
+        connection = self._connection(scheme, host, number)
+        path = slash + target or "/"
+        connection.putrequest(
+            method, path if scheme == "https" else f"{scheme}://{authority}{path}", skip_host=True, skip_accept_encoding=True
+        )
+        fields = {"Host": authority, **(headers or {})}
+        if body or method == "POST":
+            fields["Content-Length"] = str(len(body))
+        for name, value in fields.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        data = b""
+        if on_chunk is None:
+            data = response.read()
+        else:
+            while chunk := response.read1(65536):
+                on_chunk(chunk)
+                data += chunk
+        got = {name.lower(): value for name, value in response.getheaders()}
+        if response.will_close:
+            self._connections.pop((scheme, host, number)).close()
+        return Got(response.status, got, data)
+
+    def _connection(self, scheme: str, host: str, port: int) -> http.client.HTTPConnection:
+        key = (scheme, host, port)
+        if key not in self._connections:
+            if scheme == "https":
+                secure = http.client.HTTPSConnection("127.0.0.1", self._proxy_port, context=self._trust, timeout=30)
+                secure.set_tunnel(host, port)
+                self._connections[key] = secure
+            else:
+                self._connections[key] = http.client.HTTPConnection("127.0.0.1", self._proxy_port, timeout=30)
+        return self._connections[key]
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
