@@ -72,7 +72,13 @@ class FakeProviders:
 def plain_environ(home: Path, **more: str) -> dict[str, str]:
     """An environment without anything of the developer's that steers clients or the cache."""
     keep = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-    return {**keep, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data"), **more}
+    return {
+        **keep,
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "XDG_DATA_HOME": str(home / "data"),
+        **more,
+    }
 
 
 @dataclass
@@ -145,7 +151,9 @@ class Process:
         return {"HTTPS_PROXY": self.url, "https_proxy": self.url, **dict.fromkeys(names, str(self.ca))}
 
 
-def mitmdump(providers: FakeProviders, home: Path, *options: str, script: Path = SCRIPT, tool: str = "mitmdump") -> Process:
+def mitmdump(
+    providers: FakeProviders, home: Path, *options: str, script: Path = SCRIPT, tool: str = "mitmdump"
+) -> Process:
     """A stock mitmdump with the addon, not yet started. `options`: `name=value`."""
     confdir = home / "mitmproxy"
     defaults = [f"ai_cache_store=sqlite:///{home / 'cache.sqlite3'}", "listen_host=127.0.0.1", "flow_detail=0"]
@@ -196,7 +204,10 @@ class Client:
         connection = self._connection(scheme, host, number)
         path = slash + target or "/"
         connection.putrequest(
-            method, path if scheme == "https" else f"{scheme}://{authority}{path}", skip_host=True, skip_accept_encoding=True
+            method,
+            path if scheme == "https" else f"{scheme}://{authority}{path}",
+            skip_host=True,
+            skip_accept_encoding=True,
         )
         fields = {"Host": authority, **(headers or {})}
         if body or method == "POST":

@@ -7,7 +7,7 @@ from email.message import Message
 from typing import Any
 
 from . import content_coding
-from .json_body import DuplicateMembers, Json, NotCanonical, parse
+from .json_body import DuplicateMembers, Json, NotCanonical, parse, parse_leniently
 from .messages import Request
 
 
@@ -23,7 +23,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """`raw` is the body without its content coding. At most one of `json` and `parts` is meaningful (see `kind`)."""
+    """`raw` is the body without its content coding. `json` is exact where `kind` is `json`, a reading where it is `raw`."""
 
     kind: str
     """`json`, `multipart`, `raw`, `duplicate-members`, `undecodable` or `unseen` (streamed past us)."""
@@ -61,11 +61,12 @@ def read(request: Request, limit: int) -> Body:
     if raw[:1] not in (b"{", b"[") and raw.lstrip()[:1] not in (b"{", b"["):
         return Body("raw", raw)
     try:
-        return Body("json", raw, parse(raw))
+        try:
+            return Body("json", raw, parse(raw))
+        except NotCanonical:
+            return Body("raw", raw, parse_leniently(raw))
     except DuplicateMembers:
         return Body("duplicate-members", raw)
-    except NotCanonical:
-        return Body("raw", raw)
 
 
 def parameter(header: str, name: str) -> str:

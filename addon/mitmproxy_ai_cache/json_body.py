@@ -48,6 +48,19 @@ def _parse_exactly(data: bytes) -> Json:
         raise NotCanonical(str(error)) from None
 
 
+def parse_leniently(data: bytes) -> Json:
+    """What `data` says where it is no canonical JSON, or None: enough to see which call it is, never to key it by.
+
+    Raises `DuplicateMembers`.
+    """
+    try:
+        return _LENIENT.decode(data.decode("utf-8-sig", "replace"))
+    except DuplicateMembers:
+        raise
+    except (ValueError, RecursionError):
+        return None
+
+
 def _number(text: str) -> int | Decimal:
     if len(text) > MAX_NUMBER:
         raise NotCanonical("huge number")
@@ -72,4 +85,5 @@ def _object(members: list[tuple[str, Json]]) -> dict[str, Json]:
     return value
 
 
+_LENIENT = json.JSONDecoder(object_pairs_hook=_object, parse_int=float, parse_float=float)
 _EXACT = json.JSONDecoder(object_pairs_hook=_object, parse_int=_number, parse_float=_decimal, parse_constant=_constant)

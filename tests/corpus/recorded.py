@@ -46,7 +46,14 @@ class Recorded:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         headers = Headers([("host", parts.netloc), *self.request_headers])
         return Request(
-            self.method, parts.scheme, parts.hostname or "", port, parts.path or "/", parts.query, headers, self.request_body
+            self.method,
+            parts.scheme,
+            parts.hostname or "",
+            port,
+            parts.path or "/",
+            parts.query,
+            headers,
+            self.request_body,
         )
 
     @functools.cached_property

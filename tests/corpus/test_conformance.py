@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from corpus.recorded import Recorded, exchanges, needs_corpus
 from harness import Client, FakeProviders, Got, Process
-
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 
@@ -20,7 +20,10 @@ BROKEN = {"empty-body": "the body is empty", "error-in-body": "a 200 that carrie
 
 
 def test_every_exchange_is_a_miss_then_a_hit_byte_for_byte(
-    providers: FakeProviders, start: Callable[..., Process], client_of: Callable[[Process], Client], tmp_path: Path,
+    providers: FakeProviders,
+    start: Callable[..., Process],
+    client_of: Callable[[Process], Client],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     by_id = {exchange.id: exchange for exchange in exchanges()}

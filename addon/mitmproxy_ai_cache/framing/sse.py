@@ -12,6 +12,8 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 def parse(body: bytes) -> Stream:
     """All events whose blank line has arrived. LF, CRLF and CR end lines; comments and unknown fields are skipped."""
     body = body.removeprefix(b"\xef\xbb\xbf")
+    if body.endswith(b"\r") and b"\n" in body:
+        body = body[:-1]  # half of a CRLF: the line has not ended yet
     lines = _LINE_END.split(body) if b"\r" in body else body.split(b"\n")
     unfinished = lines.pop()
     events: list[Event] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..body import Body
@@ -73,6 +74,13 @@ class OpenAIImages(_Listed):
     paths: tuple[str, ...] = ("/images/generations", "/images/edits", "/images/variations")
     needs: frozenset[str] = frozenset({"prompt", "image", "image[]"})
     terminal: tuple[str, ...] = ("image_generation.completed", "image_edit.completed")
+
+    def recognise(self, request: Request, body: Body) -> Call | None:
+        call = super().recognise(request, body)
+        wanted = body.object.get("response_format") or body.field("response_format")
+        if call is None or wanted == "b64_json" or call.model.startswith("gpt-image"):
+            return call
+        return replace(call, live=True)  # answered by URLs that expire within the hour
 
 
 class OpenAISpeech(_Listed):

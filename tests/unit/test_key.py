@@ -1,0 +1,387 @@
+"""Two different requests never share a key, two equal ones always do."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mitmproxy_ai_cache import body, protocols
+from mitmproxy_ai_cache.key import Alias, KeyRules, Normalise, fingerprint
+from mitmproxy_ai_cache.messages import Headers, Request
+from mitmproxy_ai_cache.profiles import PROFILES
+from mitmproxy_ai_cache.protocols.base import Call
+
+REGISTRY = protocols.standard()
+URL = Request(
+    "POST", "https", "api.openai.com", 443, "/v1/chat/completions", headers=Headers([("host", "api.openai.com")])
+)
+
+texts = st.text(max_size=20)
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | numbers | texts
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12
+)
+chats = st.fixed_dictionaries(
+    {"messages": st.lists(values, max_size=3)},
+    optional={"temperature": numbers, "tools": st.lists(values, max_size=2), "seed": st.integers(), "x": values},
+)
+
+
+def call_of(request: Request) -> Call:
+    call = REGISTRY.recognise(request, body.read(request, 10 << 20))
+    assert call is not None
+    return call
+
+
+def key_of(
+    sent: bytes, request: Request = URL, rules: KeyRules | None = None, scope: tuple[bytes, ...] = (b"none", b"")
+) -> str:
+    request = replace(request, body=sent)
+    return fingerprint(call_of(request), request, scope, rules or KeyRules())
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal as JSON says: 1 and 1.0 are one number, 1 and true are not, -0 is not 0."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, bool) or isinstance(other, bool) or one is None or other is None:
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return _exact(one) == _exact(other)
+    return type(one) is type(other) and one == other
+
+
+def _exact(number: float) -> tuple[bool, Decimal]:
+    return math.copysign(1, number) < 0, Decimal(repr(number))
+
+
+def rewritten(value: Any, chance: random.Random) -> str:
+    """The same JSON written another way: member order, white space, escapes, forms of numbers."""
+    space = chance.choice(["", " ", "\n\t"])
+    if isinstance(value, dict):
+        names = list(value)
+        chance.shuffle(names)
+        inside = ",".join(
+            f"{space}{rewritten(name, chance)}{space}:{space}{rewritten(value[name], chance)}" for name in names
+        )
+        return "{" + inside + space + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(space + rewritten(item, chance) for item in value) + space + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=chance.random() < 0.5)
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    return chance.choice(_forms(value))
+
+
+def _forms(number: float) -> list[str]:
+    forms = [json.dumps(number)]
+    sign, digits, exponent = Decimal(repr(number)).as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, digits))
+    if text == "0":
+        return [*forms, "-0.0" if sign else "0.0e5"]
+    forms.append(f"{'-' if sign else ''}{text}e{exponent}")
+    forms.append(f"{'-' if sign else ''}{text}0E{exponent - 1}")
+    if isinstance(number, int):
+        forms.append(f"{number}.0")
+    return forms
+
+
+@given(chats, st.randoms(use_true_random=False))
+@settings(max_examples=400)
+def test_a_body_written_another_way_keeps_its_key(chat: dict[str, Any], chance: random.Random) -> None:
+    compact = json.dumps(chat, separators=(",", ":"), ensure_ascii=False)
+    assert key_of(compact.encode("utf-8", "surrogatepass")) == key_of(
+        rewritten(chat, chance).encode("utf-8", "surrogatepass")
+    )
+
+
+@given(chats, chats)
+@settings(max_examples=400)
+def test_two_bodies_share_a_key_only_if_they_are_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
+    if not same(one, other):
+        assert key_of(json.dumps(one).encode()) != key_of(json.dumps(other).encode())
+
+
+@given(chats, st.data())
+@settings(max_examples=400)
+def test_one_changed_value_changes_the_key(chat: dict[str, Any], data: st.DataObject) -> None:
+    changed = json.loads(json.dumps(chat))
+    place: Any = changed
+    name: Any = data.draw(st.sampled_from(sorted(changed)))
+    while isinstance(place[name], dict | list) and place[name] and data.draw(st.booleans()):
+        place = place[name]
+        name = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+    new = data.draw(values)
+    assume(not (place is changed and name == "messages"))
+    assume(not same(place[name], new))
+    place[name] = new
+    assert key_of(json.dumps(chat).encode()) != key_of(json.dumps(changed).encode())
+
+
+CHAT = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+
+
+def chat(**members: Any) -> bytes:
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], **members}).encode()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (chat(stream=True), chat()),
+        (chat(x=None), chat()),
+        (chat(n=1), chat(n=True)),
+        (chat(x="1"), chat(x=1)),
+        (chat(temperature=0), chat(temperature=-0.0)),
+        (b'{"messages":[],"seed":9007199254740993}', b'{"messages":[],"seed":9007199254740992}'),
+        (b'{"messages":[],"x":0.1}', b'{"messages":[],"x":0.10000000000000001}'),
+        (b'{"messages":[],"x":1e400}', b'{"messages":[],"x":1e401}'),
+        (b'{"messages":[],"x":123456789012345678901}', b'{"messages":[],"x":123456789012345678902}'),
+        (chat(x={"#n": "15e-1"}), chat(x=1.5)),
+        (chat(x={"##n": "15e-1"}), chat(x={"#n": "15e-1"})),
+        (chat(tools=[{"properties": {"a": 1, "b": 2}}]), chat(tools=[{"properties": {"b": 2, "a": 1}}])),
+        (chat(tools=[{"properties": {"a": 1}}]), chat(tools=[{"properties": {"#p": [["a", 1]]}}])),
+        (chat(response_format={"json_schema": {"schema": {"properties": {"a": {}, "b": {}}}}}),
+         chat(response_format={"json_schema": {"schema": {"properties": {"b": {}, "a": {}}}}})),
+        (b'{"messages":["\xc3\xa9"]}', '{"messages":["e\u0301"]}'.encode()),
+        (b'{"messages":[" a"]}', b'{"messages":["a"]}'),
+        (b'{"messages":["A"]}', b'{"messages":["a"]}'),
+    ],
+)  # fmt: skip
+def test_what_a_provider_may_tell_apart_has_its_own_key(one: bytes, other: bytes) -> None:
+    assert key_of(one) != key_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            chat(stream=False),
+            chat(stream=False, user="u1", metadata={"run": 1}, safety_identifier="x", prompt_cache_key="k"),
+        ),
+        (b'{"messages":[],"x":1}', b'{ "x": 1.0e0, "messages": [] }'),
+        (b'{"messages":[],"x":1.5}', b'{"messages":[],"x":150E-2}'),
+        (b'{"messages":[],"x":100000000000000000000000}', b'{"messages":[],"x":1e23}'),
+        (b'{"messages":["\xf0\x9f\x98\x80"]}', b'{"messages":["\\ud83d\\ude00"]}'),
+        (chat(x={"properties": {"a": 1, "b": 2}}), chat(x={"properties": {"b": 2, "a": 1}})),
+    ],
+)
+def test_what_no_provider_tells_apart_shares_a_key(one: bytes, other: bytes) -> None:
+    assert key_of(one) == key_of(other)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b'{"messages":[NaN]}',
+        b'{"messages":["\\ud800"]}',
+        b'{"messages":["\xff"]}',
+        b'{"messages":' + b"[" * 500 + b"]" * 500 + b"}",
+        b'{"messages":[],"x":' + b"9" * 100_000 + b"}",
+        b'{"messages":[],"x":1e' + b"9" * 30 + b"}",
+        b'{"messages":[Infinity]}',
+    ],
+)
+def test_a_call_whose_body_has_no_one_meaning_counts_by_its_bytes(sent: bytes) -> None:
+    assert key_of(sent) == key_of(sent)
+    assert key_of(sent) != key_of(sent + b" ")
+
+
+@pytest.mark.parametrize("sent", [b'{"messages":[', CHAT + b"x", b"\xff", b"[" * 100_000, b"", b"hello"])
+def test_what_is_no_json_is_no_call(sent: bytes) -> None:
+    request = replace(URL, body=sent)
+    assert REGISTRY.recognise(request, body.read(request, 10 << 20)) is None
+
+
+def test_duplicate_members_are_seen_at_any_depth() -> None:
+    for sent in (b'{"messages":[],"messages":[1]}', b'{"messages":[{"a":1,"\\u0061":2}]}'):
+        assert body.read(replace(URL, body=sent), 1 << 20).kind == "duplicate-members"
+
+
+def vary(**changes: Any) -> Request:
+    return replace(URL, **changes)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        vary(host="api.example.com"),
+        vary(port=8443),
+        vary(scheme="http"),
+        vary(query="api-version=2024-02-01"),
+        vary(path="/openai/deployments/a/chat/completions"),
+        vary(headers=Headers([("host", "other.example.com")])),
+        vary(headers=Headers([("host", "api.openai.com"), ("openai-organization", "o")])),
+        vary(headers=Headers([("host", "api.openai.com"), ("OpenAI-Beta", "x=v1")])),
+        vary(headers=Headers([("host", "api.openai.com"), ("helicone-cache-seed", "1")])),
+        vary(headers=Headers([("host", "api.openai.com"), ("cf-aig-skip-cache", "1")])),
+        vary(headers=Headers([("host", "api.openai.com"), ("x-portkey-provider", "azure")])),
+    ],
+)
+def test_another_address_or_header_that_shapes_the_answer_is_another_call(other: Request) -> None:
+    assert key_of(CHAT) != key_of(CHAT, other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        vary(query="key=secret"),
+        vary(headers=Headers([("Host", "API.openai.com"), ("authorization", "Bearer x"), ("x-stainless-lang", "go")])),
+        vary(headers=Headers([("host", "api.openai.com"), ("user-agent", "a"), ("idempotency-key", "1")])),
+        vary(
+            headers=Headers([("host", "api.openai.com"), ("x-portkey-api-key", "secret"), ("helicone-auth", "secret")])
+        ),
+    ],
+)
+def test_credentials_and_noise_are_never_in_the_key(other: Request) -> None:
+    assert key_of(CHAT) == key_of(CHAT, other)
+
+
+def test_list_values_of_headers_are_split_trimmed_and_sorted() -> None:
+    def beta(value: str) -> Request:
+        return vary(headers=Headers([("host", "h"), ("openai-beta", value)]))
+
+    assert key_of(CHAT, beta("a, b")) == key_of(CHAT, beta("b,a"))
+    assert key_of(CHAT, beta("a, b")) != key_of(CHAT, beta("a"))
+
+
+def test_scopes_cannot_run_into_each_other() -> None:
+    assert key_of(CHAT, scope=(b"header", b"a", b"b")) != key_of(CHAT, scope=(b"header", b"ab", b""))
+    assert key_of(CHAT, scope=(b"credential", b"x", b"")) != key_of(CHAT, scope=(b"proxy-user", b"x", b""))
+
+
+def test_a_secret_changes_every_key() -> None:
+    assert key_of(CHAT, rules=KeyRules(secret=b"s")) not in (key_of(CHAT), key_of(CHAT, rules=KeyRules(secret=b"t")))
+
+
+def test_ignored_paths_do_not_count_and_others_do() -> None:
+    rules = KeyRules(ignore=(("messages", "*", "name"), ("run",)))
+    one = b'{"run":1,"messages":[{"name":"a","content":"x"}]}'
+    assert key_of(one, rules=rules) == key_of(b'{"run":2,"messages":[{"name":"b","content":"x"}]}', rules=rules)
+    assert key_of(one, rules=rules) == key_of(b'{"messages":[{"content":"x"}]}', rules=rules)
+    assert key_of(one, rules=rules) != key_of(b'{"run":1,"messages":[{"name":"a","content":"y"}]}', rules=rules)
+
+
+def test_normalise_rules_act_on_strings_and_only_on_strings() -> None:
+    rules = KeyRules(normalise=(Normalise.parse(r"\d{4}-\d\d-\d\d=DATE"),))
+    assert key_of(b'{"messages":["on 2026-01-02"]}', rules=rules) == key_of(
+        b'{"messages":["on 2026-11-21"]}', rules=rules
+    )
+    assert key_of(b'{"messages":["on 2026-01-02"]}', rules=rules) != key_of(
+        b'{"messages":["at 2026-01-02"]}', rules=rules
+    )
+    assert key_of(b'{"messages":[20260102]}', rules=rules) != key_of(b'{"messages":[20261121]}', rules=rules)
+
+
+def test_aliases_make_addresses_one() -> None:
+    rules = KeyRules(aliases=(Alias.parse("*.openai.azure.com=azure"), Alias.parse("/openai/deployments/*=/dep")))
+    laptop = vary(host="dev.openai.azure.com", path="/openai/deployments/a/chat/completions")
+    ci = vary(host="ci.openai.azure.com", path="/openai/deployments/b/chat/completions")
+    assert key_of(CHAT, laptop, rules) == key_of(CHAT, ci, rules)
+    assert key_of(CHAT, laptop) != key_of(CHAT, ci)
+    assert key_of(CHAT, laptop, rules) != key_of(CHAT, rules=rules)
+
+
+def multipart(boundary: str, file: bytes = b"RIFF", model: str = "whisper-1") -> tuple[bytes, Request]:
+    sent = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="model"\r\n\r\n{model}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+    ).encode() + file + f"\r\n--{boundary}--\r\n".encode()  # fmt: skip
+    headers = Headers([("content-type", f"multipart/form-data; boundary={boundary}")])
+    return sent, vary(path="/v1/audio/transcriptions", headers=headers)
+
+
+def test_multipart_counts_part_by_part_without_its_boundary() -> None:
+    assert key_of(*multipart("aaa")) == key_of(*multipart("bbb"))
+    assert key_of(*multipart("aaa")) != key_of(*multipart("aaa", file=b"RIFX"))
+    assert key_of(*multipart("aaa")) != key_of(*multipart("aaa", model="whisper-2"))
+    assert call_of(replace(multipart("aaa")[1], body=multipart("aaa")[0])).model == "whisper-1"
+
+
+def test_a_content_coding_does_not_count() -> None:
+    import gzip
+
+    coded = vary(headers=Headers([("host", "api.openai.com"), ("content-encoding", "gzip")]))
+    assert key_of(gzip.compress(CHAT), coded) == key_of(CHAT)
+
+
+RESPONSES = vary(path="/v1/responses")
+MESSAGES = Request(
+    "POST", "https", "api.anthropic.com", 443, "/v1/messages", "beta=true",
+    Headers([("host", "api.anthropic.com"), ("anthropic-version", "2023-06-01")]),
+)  # fmt: skip
+PROFILED = KeyRules(profiles=PROFILES)
+
+
+def claude(cch: str, session: str = "s", version: str = "2.1.197", prompt: str = "hi", extra: str = "") -> bytes:
+    billing = f"x-anthropic-billing-header: cc_version={version}.abc; cc_entrypoint=sdk-cli; cch={cch};{extra}"
+    return json.dumps(
+        {
+            "model": "claude", "max_tokens": 1, "metadata": {"user_id": session}, "stream": True,
+            "system": [{"type": "text", "text": billing}, {"type": "text", "text": "You are Claude Code"}],
+            "messages": [{"role": "user", "content": prompt}],
+        }
+    ).encode()  # fmt: skip
+
+
+def test_two_runs_of_claude_code_share_a_key() -> None:
+    assert key_of(claude("00000"), MESSAGES, PROFILED) == key_of(claude("abcde", "t"), MESSAGES, PROFILED)
+    assert key_of(claude("00000"), MESSAGES) != key_of(claude("abcde"), MESSAGES)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [claude("00000", version="2.1.198"), claude("00000", prompt="ho"), claude("00000", extra=" x"), claude("00000g")],
+)
+def test_anything_else_of_claude_code_still_counts(other: bytes) -> None:
+    assert key_of(claude("00000"), MESSAGES, PROFILED) != key_of(other, MESSAGES, PROFILED)
+
+
+def codex(run: str, text: str = "hi", **more: Any) -> bytes:
+    item = {
+        "type": "message", "id": f"msg_{run}", "role": "user", "content": [{"type": "input_text", "text": text}],
+        "internal_chat_message_metadata_passthrough": {"turn_id": run},
+    }  # fmt: skip
+    sent = {
+        "model": "gpt",
+        "store": False,
+        "input": [item],
+        "client_metadata": {"session": run},
+        "prompt_cache_key": run,
+    }
+    return json.dumps({**sent, **more}).encode()
+
+
+def test_two_runs_of_codex_share_a_key() -> None:
+    assert key_of(codex("1"), RESPONSES, PROFILED) == key_of(codex("2"), RESPONSES, PROFILED)
+    assert key_of(codex("1"), RESPONSES, PROFILED) != key_of(codex("1", text="ho"), RESPONSES, PROFILED)
+
+
+def test_ids_count_where_the_provider_keeps_items() -> None:
+    assert key_of(codex("1", store=True), RESPONSES, PROFILED) != key_of(codex("2", store=True), RESPONSES, PROFILED)
+    assert key_of(codex("1", previous_response_id="r"), RESPONSES, PROFILED) != key_of(
+        codex("2", previous_response_id="r"), RESPONSES, PROFILED
+    )
+    references = [[{"type": "item_reference", "id": f"msg_{n}"}] for n in "12"]
+    one, other = (codex("1", input=items) for items in references)
+    assert key_of(one, RESPONSES, PROFILED) != key_of(other, RESPONSES, PROFILED)
+
+
+def test_the_order_of_rules_under_schema_properties_survives_a_profile() -> None:
+    ordered = [
+        codex("1", tools=[{"parameters": {"properties": names}}]) for names in ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    ]
+    assert key_of(ordered[0], RESPONSES, PROFILED) != key_of(ordered[1], RESPONSES, PROFILED)
