@@ -112,6 +112,8 @@ class AICache:
             "" if self.cache.isolation.kind == "none" else f", entries apart by {self.cache.isolation.kind}"
         )
         self._announce(f"ai-cache: mode {settings.mode}, store {settings.store}, {entries} entries{isolation_note}")
+        if ctx.options.stream_large_bodies:
+            logger.warning("ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come")
         if ctx.options.tcp_timeout < 3600 and not self._stream_all:
             logger.warning(
                 "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
