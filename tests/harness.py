@@ -152,13 +152,20 @@ class Process:
 
 
 def mitmdump(
-    providers: FakeProviders, home: Path, *options: str, script: Path = SCRIPT, tool: str = "mitmdump"
+    providers: FakeProviders,
+    home: Path,
+    *options: str,
+    script: Path = SCRIPT,
+    before: tuple[Path, ...] = (),
+    tool: str = "mitmdump",
 ) -> Process:
-    """A stock mitmdump with the addon, not yet started. `options`: `name=value`."""
+    """A stock mitmdump with the addon, not yet started. `options`: `name=value`; `before`: scripts that run first."""
     confdir = home / "mitmproxy"
     defaults = [f"ai_cache_store=sqlite:///{home / 'cache.sqlite3'}", "listen_host=127.0.0.1", "flow_detail=0"]
     settings = [f"confdir={confdir}", f"ssl_verify_upstream_trusted_ca={providers.tls.ca}", *defaults, *options]
-    arguments = [str(BIN / tool), "-p", "0", "-s", str(REDIRECT), "-s", str(script)]
+    arguments = [str(BIN / tool), "-p", "0"]
+    for loaded in (REDIRECT, *before, script):
+        arguments += ["-s", str(loaded)]
     for setting in settings:
         arguments += ["--set", setting]
     return Process(arguments, plain_environ(home, **providers.environment()), confdir)

@@ -174,8 +174,8 @@ def test_the_client_sees_what_it_would_have_seen_and_nothing_is_kept(
     streaming.write_text("def responseheaders(flow): flow.response.stream = True")
     body = chat(stream=BROKEN[kind].headers == SSE)
     seen: list[tuple[Any, ...]] = []
-    for options in (("ai_cache_mode=off", f"scripts={streaming}"), ("ai_cache_max_body=200k",)):
-        proxy = start(*options)
+    for option, scripts in (("ai_cache_mode=off", (streaming,)), ("ai_cache_max_body=200k", ())):
+        proxy = start(option, before=scripts)
         for _ in range(2):
             seen.append(_seen(client_of(proxy), body))
     plain, *others = seen
@@ -260,7 +260,7 @@ def test_a_script_that_raises_hangs_nobody(
     )
     script.write_text(hooks)
     providers.answer = lambda request: Reply([COMPLETION])
-    client = client_of(start(f"scripts={script}"))
+    client = client_of(start(before=(script,)))
     assert [client.request(OPENAI, chat()).status for _ in range(2)] == [200, 200]
 
 
