@@ -157,14 +157,22 @@ def mitmdump(
     *options: str,
     script: Path = SCRIPT,
     before: tuple[Path, ...] = (),
+    redirect: bool = True,
     tool: str = "mitmdump",
 ) -> Process:
     """A stock mitmdump with the addon, not yet started. `options`: `name=value`; `before`: scripts that run first."""
     confdir = home / "mitmproxy"
-    defaults = [f"ai_cache_store=sqlite:///{home / 'cache.sqlite3'}", "listen_host=127.0.0.1", "flow_detail=0"]
-    settings = [f"confdir={confdir}", f"ssl_verify_upstream_trusted_ca={providers.tls.ca}", *defaults, *options]
+    defaults = {
+        "confdir": str(confdir),
+        "listen_host": "127.0.0.1",
+        "flow_detail": "0",
+        "ssl_verify_upstream_trusted_ca": str(providers.tls.ca),
+        "ai_cache_store": f"sqlite:///{home / 'cache.sqlite3'}",
+    }
+    given = {option.partition("=")[0] for option in options}
+    settings = [f"{name}={value}" for name, value in defaults.items() if name not in given] + list(options)
     arguments = [str(BIN / tool), "-p", "0"]
-    for loaded in (REDIRECT, *before, script):
+    for loaded in (*((REDIRECT,) if redirect else ()), *before, script):
         arguments += ["-s", str(loaded)]
     for setting in settings:
         arguments += ["--set", setting]

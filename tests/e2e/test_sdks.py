@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e import answers
 from e2e.sdk_calls import CALLS
 from harness import ROOT, FakeProviders, Process, plain_environ
