@@ -113,7 +113,9 @@ class AICache:
         )
         self._announce(f"ai-cache: mode {settings.mode}, store {settings.store}, {entries} entries{isolation_note}")
         if ctx.options.stream_large_bodies:
-            logger.warning("ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come")
+            logger.warning(
+                "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"
+            )
         if ctx.options.tcp_timeout < 3600 and not self._stream_all:
             logger.warning(
                 "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
@@ -168,6 +170,7 @@ class AICache:
             return
         request = bridge.request_from(flow)
         if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
+            cache.stats.upgrade_refused(request.host, request.path)
             flow.response = bridge.response_to(refusal)
             return
         exchange = await cache.begin(request, self._proxy_user(flow))

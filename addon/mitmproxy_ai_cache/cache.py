@@ -14,7 +14,7 @@ from . import body as bodies
 from . import content_coding, gate, policy, protocols, replay
 from .capture import Capture
 from .entry import Entry
-from .hosts import ai_hosts
+from .hosts import ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable
 from .key import fingerprint, public_query
 from .messages import Headers, Request, Response
@@ -114,10 +114,15 @@ class Cache:
         body = bodies.read(request, self.settings.max_body)
         if call := self.registry.recognise(request, body):
             return call
-        if request.host in self.hosts:
+        if request.host in self.hosts and not is_side_traffic(request.host, request.path):
             if self.settings.everything:
                 return protocols.EXCHANGE.recognise(request, body)
             self._bypass(exchange, "get" if request.method in ("GET", "HEAD") else policy.why_unrecognised(body))
+        elif self.settings.mode == "replay" and request.host in self.hosts:
+            exchange.reason = "side-traffic"
+            self._refuse(
+                exchange, "ai_cache_replay", "ai-cache replay: this is no AI call, and nothing leaves the machine."
+            )
         elif self.settings.mode == "replay":
             exchange.reason = "not-an-ai-host"
             self._refuse(
@@ -126,7 +131,7 @@ class Cache:
                 f"ai-cache replay: {request.host} is no AI host, and the network is not touched. "
                 f"If it is one, add ai_cache_hosts={request.host} and record again.",
             )
-        elif self.settings.fail_mode == "error":
+        elif self.settings.fail_mode == "error" and request.host not in self.hosts:
             exchange.reason = "not-an-ai-call"
             self._refuse(
                 exchange,
@@ -135,7 +140,7 @@ class Cache:
             )
         else:
             self.stats.passed += 1
-            if self.settings.fail_mode == "warn":
+            if self.settings.fail_mode == "warn" and request.host not in self.hosts:
                 logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
         return None
 

@@ -31,6 +31,18 @@ AI_HOSTS: tuple[str, ...] = tuple(
 """Globs; `ai_cache_hosts` adds to them."""
 
 
+_SIDE_TRAFFIC = re.compile(
+    r"(?:\S+\.)?anthropic\.com (?:/api/|/mcp-registry/)"  # Claude Code: settings, bootstrap, event_logging, ...
+    r"|(?:\S+\.)?openai\.com /v1/traces/"  # the Agents SDK's tracing
+)
+"""Host and path of what clients send beside their calls. None of it is an AI call."""
+
+
+def is_side_traffic(host: str, path: str) -> bool:
+    """Settings, feature flags and telemetry: passed, never kept; in a strict replay refused, and no miss."""
+    return _SIDE_TRAFFIC.match(f"{host.lower()} {path}") is not None
+
+
 class HostList:
     """Host globs compiled to one expression. `*` stands for any characters, dots included."""
 

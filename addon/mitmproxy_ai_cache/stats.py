@@ -31,6 +31,7 @@ class Stats:
         """Requests that are no AI calls."""
         self.refused: Counter[str] = Counter()
         """Requests that a replay or `fail_mode` refused, by host."""
+        self.refused_upgrades = 0
         self.saved_seconds = 0.0
         self._served: Counter[str] = Counter()
 
@@ -59,7 +60,13 @@ class Stats:
             self._count(exchange)
         else:
             self.refused[exchange.request.host] += 1
-        logger.warning("%s", describe(exchange, "refused"))
+        level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
+        logger.log(level, "%s", describe(exchange, "refused"))
+
+    def upgrade_refused(self, host: str, path: str) -> None:
+        """A WebSocket that was answered with 426."""
+        self.refused_upgrades += 1
+        logger.info("ai-cache: REFUSED WebSocket to %s%s", replay.printable(host), replay.printable(path))
 
     def _count(self, exchange: Exchange) -> None:
         self.calls += 1
@@ -86,6 +93,8 @@ class Stats:
         ]
         lines += [f"  not stored, {reason}: {count}" for reason, count in self.not_stored.most_common()]
         lines += [f"  refused {replay.printable(host)}: {count}" for host, count in self.refused.most_common(10)]
+        if self.refused_upgrades:
+            lines.append(f"  WebSocket upgrades refused: {self.refused_upgrades} (clients go on over HTTP)")
         often = sum(1 for count in self._served.values() if count >= SAMPLED_OFTEN)
         if often:
             lines.append(

@@ -166,6 +166,7 @@ def test_what_cannot_be_cached_passes_with_its_reason(
         ("https://api.openai.com/v1/threads/t/runs", {}, "not-inference"),
         ("https://api.openai.com/v1/files", {}, "not-inference"),
         ("https://api.anthropic.com/v1/messages/batches", {"requests": []}, "not-inference"),
+        ("https://generativelanguage.googleapis.com/upload/v1beta/files", {}, "not-inference"),
     ],
 )
 def test_stateful_calls_pass_with_a_reason(
@@ -176,6 +177,18 @@ def test_stateful_calls_pass_with_a_reason(
         got = client.request(url, json.dumps({"model": "m", "input": "hi", **members}).encode())
         assert (got.cache, got.reason) == ("BYPASS", reason)
     assert len(counting.calls) == 2
+
+
+def test_what_clients_send_beside_their_calls_passes_without_a_word(
+    counting: FakeProviders, start: StartProxy, client_of: ClientOf
+) -> None:
+    url = "https://api.anthropic.com/api/event_logging/v2/batch"
+    got = client_of(start()).request(url, b"{}")
+    assert (got.status, got.cache) == (200, "")
+    strict = start("ai_cache_mode=replay")
+    refused = client_of(strict).request(url, b"{}")
+    assert (refused.status, b"no AI call" in refused.body) == (424, True)
+    assert len(counting.calls) == 1
 
 
 def test_record_keeps_everything_on_ai_hosts_and_replay_answers_it_offline(
