@@ -66,12 +66,10 @@ make_venv() {
     if command -v uv >/dev/null 2>&1; then
         uv pip install --quiet --python "$root/.venv/bin/python" -c "$root/requirements.lock" -e "$root$extra" || return 1
     else
-        "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "$root/.venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check \
             -c "$root/requirements.lock" -e "$root$extra" || return 1
     fi
     say "ready after $(($(date +%s) - started)) s"
 }
 
-self=$0
-[ -L "$self" ] && self=$(readlink -f "$self")
-root=$(CDPATH='' cd -- "$(dirname -- "$self")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd)

@@ -23,7 +23,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """`raw` is the body without its content coding. `json` is exact where `kind` is `json`, a reading where it is `raw`."""
+    """`raw` is the body without its content coding.
+
+    `json` is exact where `kind` is `json`, and a mere reading where it is `raw`.
+    """
 
     kind: str
     """`json`, `multipart`, `raw`, `duplicate-members`, `undecodable` or `unseen` (streamed past us)."""

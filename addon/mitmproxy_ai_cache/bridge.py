@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import difflib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from mitmproxy.proxy.context import Context
 
 from .messages import Headers, Request, Response
 from .protocols.base import Ending
-from .settings import Option
+from .settings import Option, near
 
 MAX_CONNECTIONS = 1000
 """To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
@@ -76,8 +75,7 @@ def wrong_options(deferred: Mapping[str, Any], options: Iterable[Option]) -> lis
         if not name.startswith("ai_cache_"):
             continue
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.8)
-            complaints.append(f"there is no option {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            complaints.append(f"there is no option {name}{near(name, known)}")
             continue
         if complaint := _misfit(known[name], getattr(given, "val", given)):
             complaints.append(f"{name} is {complaint}")

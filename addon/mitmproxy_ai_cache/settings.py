@@ -5,7 +5,8 @@ The table is the one place: mitmproxy's `--options`, the CLI's `--help` and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,12 @@ OPTIONS: tuple[Option, ...] = (
         "Leave connection_strategy as it is. By default it is set to lazy, so that a hit never connects anywhere.",
     ),
 )
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for a mistyped option, or nothing."""
+    found = difflib.get_close_matches(name, list(known), 1, 0.75)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 @dataclass(frozen=True)

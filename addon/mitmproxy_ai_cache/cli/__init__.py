@@ -6,14 +6,22 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .. import __version__
 
-COMMANDS = ("run", "serve", "demo", "options", "profiles", "addon-path")
+COMMANDS = ("run", "serve", "demo", "config", "options", "profiles", "addon-path")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is 125, like every failure before COMMAND starts: 2 might be COMMAND's own."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(125, f"{self.format_usage()}{self.prog}: error: {message}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ai-cache",
         description="A caching, recording and replaying proxy for LLM API traffic.",
         epilog="ai-cache COMMAND --help says more.",
@@ -21,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"ai-cache {__version__}")
     subparsers = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
     arguments = sys.argv[1:] if argv is None else list(argv)
-    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    chosen = next((word for word in arguments if not word.startswith("-") or word == "--version"), "")
     for name in COMMANDS:
         # Only the chosen command is imported in full: `ai-cache addon-path` need not load a proxy.
         module = importlib.import_module(f".{name.replace('-', '_')}", __name__) if chosen in (name, "") else None

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from mitmproxy import exceptions
@@ -16,7 +16,7 @@ from mitmproxy import exceptions
 from .. import trust
 from ..master import ProxyMaster, quiet_logs
 from ..settings import MODES, Settings, SettingsError
-from .config import gather
+from .sources import gather
 
 
 class StartError(Exception):
@@ -68,17 +68,24 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
         master.configure({**fixed, **values}, others)
     except (exceptions.OptionsError, OSError) as error:
         raise StartError(str(error)) from None
-    running = asyncio.create_task(master.run())
+    running = asyncio.create_task(_run(master))
     listening = asyncio.create_task(master.listening.wait())
     try:
         await asyncio.wait([running, listening], return_when=asyncio.FIRST_COMPLETED)
         if not master.listening.is_set():
-            raise StartError(f"cannot listen on {arguments.host}:{arguments.port}; --port 0 takes a free one")
+            raise StartError(
+                f"the proxy did not start on {arguments.host}:{arguments.port}, see above; --port 0 takes a free port"
+            )
         yield master
     finally:
         master.stop()
         listening.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def _run(master: ProxyMaster) -> None:
+    with suppress(SystemExit):  # mitmproxy ends its process when something was wrong at the start; we say it ourselves
+        await master.run()
 
 
 def failed(error: Exception) -> int:

@@ -1,0 +1,110 @@
+"""Where settings come from: flag > environment > ai-cache.toml > default."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..settings import OPTIONS, Option, SettingsError, near
+
+_FLAGS = {"store": "store", "mode": "mode", "hosts": "hosts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting and its origin."""
+
+    value: Any
+    origin: str
+
+
+def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Path) -> dict[str, Value]:
+    """Every `ai_cache_*` option with its value and where that came from. Raises `SettingsError`."""
+    found = {option.name: Value(option.default, "default") for option in OPTIONS}
+    by_name = {option.name: option for option in OPTIONS}
+    file, table = nearest_file(start)
+    for name, raw in table.items():
+        option = by_name.get(f"ai_cache_{name}")
+        if option is None:
+            known = [known.removeprefix("ai_cache_") for known in by_name]
+            raise SettingsError(f"{file}: there is no setting {name!r}{near(name, known)}; ai-cache options lists them")
+        found[option.name] = Value(_from_toml(option, raw, file), str(file))
+    for option in OPTIONS:
+        if (text := environ.get(option.name.upper())) is not None:
+            found[option.name] = Value(_from_text(option, text), f"environment {option.name.upper()}")
+    for name, flag in _FLAGS.items():
+        given = getattr(arguments, flag, None)
+        if given:
+            found[f"ai_cache_{name}"] = Value(tuple(given) if name == "hosts" else given, f"--{flag}")
+    lists: dict[str, list[str]] = {}
+    for assignment in getattr(arguments, "set", None) or []:
+        name, separator, text = assignment.partition("=")
+        option = by_name.get(name)
+        if option is None:
+            if name.startswith("ai_cache_"):
+                raise SettingsError(f"there is no option {name}{near(name, by_name)}")
+            continue  # one of mitmproxy's own
+        if option.type is Sequence[str]:
+            lists.setdefault(name, []).extend([text] if separator else [])
+            found[name] = Value(tuple(lists[name]), "--set")
+        else:
+            found[name] = Value(_from_text(option, text if separator else "true"), "--set")
+    return found
+
+
+def nearest_file(start: Path) -> tuple[Path, Mapping[str, Any]]:
+    """The nearest ai-cache.toml upwards, or pyproject.toml with a `[tool.ai-cache]`."""
+    for folder in (start, *start.parents):
+        own = folder / "ai-cache.toml"
+        if own.is_file():
+            return own, _load(own)
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            tool = _load(project).get("tool", {})
+            if isinstance(tool, dict) and isinstance(tool.get("ai-cache"), dict):
+                return project, tool["ai-cache"]
+    return start / "ai-cache.toml", {}
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file}: {error}") from None
+
+
+def _from_text(option: Option, text: str) -> Any:
+    """The value of an environment variable or of `--set`."""
+    if option.type is bool:
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off", "toggle"):
+            raise SettingsError(f"{option.name} is {text!r}; write true or false")
+        return text.lower() in ("true", "1", "yes", "on")
+    if option.type is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise SettingsError(f"{option.name} is {text!r}; write a whole number") from None
+    if option.type is Sequence[str]:
+        return tuple(line.strip() for line in text.replace("\n", ";").split(";") if line.strip())
+    return text
+
+
+def _from_toml(option: Option, raw: Any, file: Path) -> Any:
+    """The value in a file; a store's path is relative to that file."""
+    if option.type is Sequence[str]:
+        if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
+            raise SettingsError(f"{file}: {option.name.removeprefix('ai_cache_')} must be a list of strings")
+        return tuple(raw)
+    if option.type is str and isinstance(raw, int | float) and not isinstance(raw, bool):
+        raw = str(raw)
+    if not isinstance(raw, option.type):
+        raise SettingsError(f"{file}: {option.name.removeprefix('ai_cache_')} must be a {option.type.__name__}")
+    prefix = "sqlite:///"
+    if option.name == "ai_cache_store" and raw.startswith(prefix):
+        return prefix + str((file.parent / os.path.expanduser(raw.removeprefix(prefix))).absolute())
+    return raw

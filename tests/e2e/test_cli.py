@@ -1,0 +1,239 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import BIN, REDIRECT, ROOT, Client, FakeProviders, Process, plain_environ
+from mitmproxy_ai_cache.cli.options import markdown
+from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.messages import Request
+
+AI_CACHE = str(BIN / "ai-cache")
+OPENAI = "https://api.openai.com/v1/chat/completions"
+CHAT = '{"model":"m","messages":[]}'
+ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environ(providers: FakeProviders, tmp_path: Path) -> dict[str, str]:
+    providers.answer = lambda request: Reply([ANSWER])
+    return plain_environ(tmp_path, **providers.environment(), SSL_CERT_FILE=str(providers.tls.ca))
+
+
+@pytest.fixture
+def run(environ: dict[str, str], tmp_path: Path) -> Run:
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [AI_CACHE, *arguments],
+            env=environ | more,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            check=False,
+        )
+
+    return run
+
+
+def curl(*more: str) -> tuple[str, ...]:
+    return ("curl", "-sS", *more, OPENAI, "-H", "content-type: application/json", "-d", CHAT)
+
+
+WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
+
+
+def test_run_caches_what_the_command_asks(run: Run, providers: FakeProviders) -> None:
+    first = run("run", *WITH_PROVIDER, "--", *curl())
+    assert (first.returncode, first.stdout) == (0, ANSWER.decode()), first.stderr
+    assert "1 AI call: 1 MISS; 1 stored" in first.stderr
+    second = run("run", *WITH_PROVIDER, "-v", "--", *curl("-i"))
+    assert "x-ai-cache-status: HIT" in second.stdout
+    assert re.search(r"ai-cache: HIT [0-9a-f]{12} openai-chat m whole api.openai.com", second.stderr)
+    assert "1 AI call: 1 HIT; 0 stored" in second.stderr
+    assert len(providers.calls) == 1
+
+
+def test_the_first_line_says_mode_store_and_entries(run: Run, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/s.sqlite3"
+    run("run", *WITH_PROVIDER, "--store", store, "--", *curl())
+    again = run("run", "--store", store, "--mode", "read-only", "--", "true")
+    assert again.stderr.splitlines()[0] == f"ai-cache: mode read-only, store {store}, 1 entries"
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["sh", "-c", "exit 7"], 7),
+        (["true"], 0),
+        (["no-such-command"], 127),
+        (["/etc/passwd"], 126),
+        (["sh", "-c", "kill -9 $$"], 137),
+        (["sh", "-c", "kill -15 $$"], 143),
+    ],
+)
+def test_run_returns_the_exit_code_of_the_command(command: list[str], code: int, run: Run) -> None:
+    assert run("run", "--store", "memory:", "--", *command).returncode == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run"], "no command; write ai-cache run -- COMMAND"),
+        (["run", "--mode", "bad", "--", "true"], "invalid choice: 'bad'"),
+        (["run", "--store", "x:", "--", "true"], "write sqlite:///PATH"),
+        (["run", "--set", "nonsense=1", "--", "true"], "there is no option 'nonsense'"),
+        (["run", "--set", "ai_cache_tll=1h", "--", "true"], "did you mean ai_cache_ttl"),
+        (["run", "--set", "ai_cache_samples=x", "--", "true"], "write a whole number"),
+        (["run", "--port", "x", "--", "true"], "write a number from 0 to 65535"),
+    ],
+)
+def test_a_wrong_call_starts_nothing_and_says_what_to_write(arguments: list[str], says: str, run: Run) -> None:
+    done = run(*arguments)
+    assert done.returncode == 125
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_said(run: Run) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run("serve", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 125
+    assert "--port 0 takes a free port" in done.stderr
+
+
+def test_the_private_key_is_readable_by_its_owner_only(run: Run, tmp_path: Path) -> None:
+    run("run", "--store", "memory:", "--", "true")
+    folder = tmp_path / "data" / "ai-cache" / "ca"
+    assert stat.S_IMODE((folder / "mitmproxy-ca.pem").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_bundle_holds_the_roots_the_environment_already_named(run: Run, providers: FakeProviders) -> None:
+    shown = run("run", "--store", "memory:", "--", "sh", "-c", 'cat "$SSL_CERT_FILE" "$REQUESTS_CA_BUNDLE"').stdout
+    assert providers.tls.ca.read_text().strip() in shown
+
+
+def test_control_c_reaches_the_command_once_and_leaves_no_process(environ: dict[str, str], tmp_path: Path) -> None:
+    script = tmp_path / "wait.py"
+    script.write_text(
+        "import signal,sys,time\ncount=[]\nsignal.signal(signal.SIGINT, lambda *a: count.append(1))\n"
+        "print('ready', flush=True)\n"
+        "while not count: time.sleep(0.01)\n"
+        "time.sleep(0.5); print('interrupts', len(count), flush=True); sys.exit(3)"
+    )
+    process = subprocess.Popen(
+        [AI_CACHE, "run", "--store", "memory:", "--", sys.executable, str(script)],
+        env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does
+    rest, errors = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (3, "interrupts 1\n"), errors
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_serve_runs_until_it_is_told_to_stop(environ: dict[str, str], tmp_path: Path) -> None:
+    arguments = [AI_CACHE, "serve", "--port", "0", *WITH_PROVIDER]
+    served = Process(arguments, environ, tmp_path / "data" / "ai-cache" / "ca").start()
+    client = Client(served.port, served.ca)
+    assert [client.request(OPENAI, CHAT.encode()).cache for _ in range(2)] == ["MISS", "HIT"]
+    client.close()
+    assert served.stop(signal.SIGINT) == 0
+    served.wait_for(re.compile("2 AI calls: 1 HIT, 1 MISS; 1 stored"))
+
+
+def test_serve_lets_large_foreign_answers_stream(
+    providers: FakeProviders, environ: dict[str, str], tmp_path: Path
+) -> None:
+    async def slow(request: Request) -> Reply:
+        return Reply([b"first", 3.0, b"second"], framing="chunked")
+
+    providers.answer = slow
+    arguments = [AI_CACHE, "serve", "--port", "0", *WITH_PROVIDER]
+    served = Process(arguments, environ, tmp_path / "data" / "ai-cache" / "ca").start()
+    client = Client(served.port, served.ca)
+    times: list[float] = []
+    client.request("https://example.com/", method="GET", on_chunk=lambda data: times.append(time.monotonic()))
+    client.close()
+    served.stop()
+    assert times[-1] - times[0] > 2
+
+
+def test_settings_come_from_flag_then_environment_then_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "ai-cache.toml").write_text(
+        'ttl = "3d"\nsamples = 4\nstore = "sqlite:///here.sqlite3"\nignore = ["a.b"]\n'
+    )
+    shown = run("config", "--set", "ai_cache_samples=2", AI_CACHE_TTL="5d").stdout
+    lines = {line.split()[0]: line for line in shown.splitlines()}
+    assert re.search(r"\b2 +--set$", lines["ai_cache_samples"])
+    assert re.search(r"\b5d +environment AI_CACHE_TTL$", lines["ai_cache_ttl"])
+    assert f"sqlite:///{tmp_path}/here.sqlite3" in lines["ai_cache_store"]
+    assert lines["ai_cache_ignore"].endswith("ai-cache.toml")
+    assert lines["ai_cache_mode"].endswith("default")
+    (tmp_path / "ai-cache.toml").write_text("tll = 1\n")
+    assert "there is no setting 'tll'" in run("config").stderr
+
+
+def test_the_demo_ends_with_every_second_call_a_hit(run: Run) -> None:
+    done = run("demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("MISS") == done.stdout.count("HIT") == 4
+    assert "8 calls, 4 of them reached the provider" in done.stdout
+
+
+def test_the_readme_has_the_options_as_they_are() -> None:
+    assert markdown() in (ROOT / "README.md").read_text("utf-8"), "run: ai-cache options --markdown"
+
+
+def test_every_command_explains_itself(run: Run) -> None:
+    for command in ("run", "serve", "demo", "config", "options", "profiles", "addon-path"):
+        assert run(command, "--help").stdout.startswith(f"usage: ai-cache {command}")
+    assert "claude-code@1" in run("profiles").stdout
+    assert Path(run("addon-path").stdout.strip()).name == "mitm.py"
+
+
+@pytest.mark.slow
+def test_the_wheel_installed_into_an_empty_home_runs_the_demo(tmp_path: Path) -> None:
+    uv = str(BIN / "uv")
+    environ = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "XDG_DATA_HOME": str(tmp_path / "d"),
+        "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
+    }
+    subprocess.run(
+        [uv, "build", "--quiet", "--wheel", "-o", str(tmp_path), str(ROOT)], check=True, env=environ, timeout=300
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run(
+        [uv, "tool", "install", "--quiet", "--python", sys.executable, str(wheel)], check=True, env=environ, timeout=300
+    )
+    for name in ("ai-cache", "mitmproxy-ai-cache"):
+        done = subprocess.run(
+            [str(tmp_path / "bin" / name), "demo"], capture_output=True, text=True, env=environ, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    script = subprocess.run(
+        [str(tmp_path / "bin" / "ai-cache"), "addon-path"], capture_output=True, text=True, env=environ, check=True
+    )
+    assert Path(script.stdout.strip()).is_file()
