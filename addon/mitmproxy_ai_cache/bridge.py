@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mitmproxy import connection, http
@@ -14,7 +14,7 @@ from mitmproxy.proxy.context import Context
 
 from .messages import Headers, Request, Response
 from .protocols.base import Ending
-from .settings import Option, near
+from .settings import LIST, Option, near
 
 MAX_CONNECTIONS = 1000
 """To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
@@ -84,7 +84,7 @@ def wrong_options(deferred: Mapping[str, Any], options: Iterable[Option]) -> lis
 
 def _misfit(option: Option, given: Any) -> str:
     """`given` is a list of strings from the command line, or a value of the configuration file."""
-    if option.type is Sequence[str]:
+    if option.type is LIST:
         return "" if isinstance(given, list | tuple) else f"{given!r}; write a list"
     if not isinstance(given, list):
         return "" if isinstance(given, option.type) else f"{given!r}; write a {option.type.__name__}"

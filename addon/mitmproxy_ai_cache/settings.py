@@ -22,6 +22,10 @@ from .profiles import PROFILES, named
 MODES = ("cache", "read-only", "record", "refresh", "replay", "off")
 
 
+LIST = Sequence[str]
+"""The type of options that may be given several times, as mitmproxy writes it."""
+
+
 class SettingsError(ValueError):
     """An option is wrong. The message is one line that names the option and says what to write instead."""
 
@@ -30,7 +34,7 @@ class SettingsError(ValueError):
 class Option:
     name: str
     type: Any
-    """str, bool, int or Sequence[str], as mitmproxy takes them."""
+    """str, bool, int or `LIST`."""
     default: Any
     help: str
     choices: tuple[str, ...] | None = None
@@ -86,7 +90,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "ai_cache_hosts",
-        Sequence[str],
+        LIST,
         (),
         "More hosts that are AI providers, as globs (*.llm.example.com). Calls in a known protocol are recognised on "
         "any host; on these, record and replay take in everything.",
@@ -100,7 +104,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "ai_cache_bypass_on",
-        Sequence[str],
+        LIST,
         (),
         "Calls with such a request header pass uncached, for example x-no-cache=1; header=* for any value. Any match "
         "counts.",
@@ -130,45 +134,45 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "ai_cache_key_headers",
-        Sequence[str],
+        LIST,
         (),
         "More request headers whose values make two calls different.",
     ),
     Option(
         "ai_cache_ignore",
-        Sequence[str],
+        LIST,
         (),
         "JSON paths that do not make two calls different, for example metadata.run_id or messages[*].name.",
     ),
     Option(
         "ai_cache_normalize",
-        Sequence[str],
+        LIST,
         (),
         r"PATTERN=REPLACEMENT, a regular expression replaced in every string of the body for the key only, for example "
         r"\d{4}-\d\d-\d\d=DATE.",
     ),
     Option(
         "ai_cache_alias",
-        Sequence[str],
+        LIST,
         (),
         "GLOB=NAME: hosts (or, with a leading /, paths) that match share entries, for example "
         "*.openai.azure.com=azure.",
     ),
     Option(
         "ai_cache_profiles",
-        Sequence[str],
+        LIST,
         tuple(profile.name for profile in PROFILES),
         "Rule packs for clients that stamp every call; see ai-cache profiles.",
     ),
     Option(
         "ai_cache_skip_stop_reasons",
-        Sequence[str],
+        LIST,
         (),
         "Answers that stopped for such a reason are not kept, for example length, max_tokens, content_filter.",
     ),
     Option(
         "ai_cache_no_done_hosts",
-        Sequence[str],
+        LIST,
         (),
         "More hosts (globs) whose OpenAI-style streams end without data: [DONE].",
     ),

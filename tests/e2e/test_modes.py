@@ -356,7 +356,7 @@ def test_proxy_users_are_kept_apart_and_nobody_is_refused(
     code = (
         "import json,os,urllib.request as u\n"
         f"r=u.Request({OPENAI!r},{chat()!r},{{'content-type':'application/json'}})\n"
-        "try:\n a=u.urlopen(r); print(a.headers['x-ai-cache-status'])\n"
+        "try:\n a=u.urlopen(r); a.read(); print(a.headers['x-ai-cache-status'])\n"
         "except OSError as e: print(e)"
     )
 

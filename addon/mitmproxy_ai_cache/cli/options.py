@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
-from ..settings import OPTIONS, Option
+from ..settings import LIST, OPTIONS, Option
 
 SUMMARY = "list every ai_cache_* option with its default"
 
@@ -32,7 +31,7 @@ def _plain(option: Option) -> str:
 
 
 def _default(option: Option) -> str:
-    if option.type is Sequence[str]:
+    if option.type is LIST:
         return ", ".join(option.default)
     if option.type is bool:
         return str(option.default).lower()

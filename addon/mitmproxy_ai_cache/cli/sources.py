@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..settings import OPTIONS, Option, SettingsError, near
+from ..settings import LIST, OPTIONS, Option, SettingsError, near
 
 _FLAGS = {"store": "store", "mode": "mode", "hosts": "hosts"}
 
@@ -49,7 +49,7 @@ def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Pat
             if name.startswith("ai_cache_"):
                 raise SettingsError(f"there is no option {name}{near(name, by_name)}")
             continue  # one of mitmproxy's own
-        if option.type is Sequence[str]:
+        if option.type is LIST:
             lists.setdefault(name, []).extend([text] if separator else [])
             found[name] = Value(tuple(lists[name]), "--set")
         else:
@@ -89,14 +89,14 @@ def _from_text(option: Option, text: str) -> Any:
             return int(text)
         except ValueError:
             raise SettingsError(f"{option.name} is {text!r}; write a whole number") from None
-    if option.type is Sequence[str]:
+    if option.type is LIST:
         return tuple(line.strip() for line in text.replace("\n", ";").split(";") if line.strip())
     return text
 
 
 def _from_toml(option: Option, raw: Any, file: Path) -> Any:
     """The value in a file; a store's path is relative to that file."""
-    if option.type is Sequence[str]:
+    if option.type is LIST:
         if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
             raise SettingsError(f"{file}: {option.name.removeprefix('ai_cache_')} must be a list of strings")
         return tuple(raw)
