@@ -157,10 +157,11 @@ def mitmdump(
     *options: str,
     script: Path = SCRIPT,
     before: tuple[Path, ...] = (),
+    after: tuple[Path, ...] = (),
     redirect: bool = True,
     tool: str = "mitmdump",
 ) -> Process:
-    """A stock mitmdump with the addon, not yet started. `options`: `name=value`; `before`: scripts that run first."""
+    """A stock mitmdump with the addon, not yet started. `options`: `name=value`; `before`, `after`: more scripts."""
     confdir = home / "mitmproxy"
     defaults = {
         "confdir": str(confdir),
@@ -172,7 +173,7 @@ def mitmdump(
     given = {option.partition("=")[0] for option in options}
     settings = [f"{name}={value}" for name, value in defaults.items() if name not in given] + list(options)
     arguments = [str(BIN / tool), "-p", "0"]
-    for loaded in (*((REDIRECT,) if redirect else ()), *before, script):
+    for loaded in (*((REDIRECT,) if redirect else ()), *before, script, *after):
         arguments += ["-s", str(loaded)]
     for setting in settings:
         arguments += ["--set", setting]

@@ -31,7 +31,7 @@ class AICache:
     def __init__(self, announce: Callable[[str], None] | None = None, stream_all: bool = False) -> None:
         self.cache: Cache | None = None
         self._settings = Settings()
-        self._announce = announce or _to_stderr
+        self._announce = announce or _to_user
         self._stream_all = stream_all
         self._running = False
         self._starting: asyncio.Task[None] | None = None
@@ -199,6 +199,9 @@ class AICache:
             if self._stream_all and response is not None and not response.stream:
                 response.stream = True
             return
+        if response.raw_content is not None:
+            del self._exchanges[flow.id]  # another script's answer, not the provider's: it has its body already
+            return
         exchange, _, _ = self._exchanges[flow.id]
         for name, value in cache.headers(exchange):
             response.headers.add(name, value)
@@ -256,5 +259,8 @@ def _captured(flow: http.HTTPFlow, exchange: Exchange, ending: Ending) -> tuple[
     return (content, "") if content is not None else (None, "rewritten")
 
 
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _to_user(line: str) -> None:
+    if ctx.master.addons.get("consoleaddon"):
+        logger.info("%s", line)  # mitmproxy's full-screen interface has an event log, and stderr would break its screen
+    else:
+        print(line, file=sys.stderr, flush=True)

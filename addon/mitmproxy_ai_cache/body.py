@@ -29,7 +29,7 @@ class Body:
     """
 
     kind: str
-    """`json`, `multipart`, `raw`, `duplicate-members`, `undecodable` or `unseen` (streamed past us)."""
+    """`json`, `multipart`, `raw`, `duplicate-members`, `undecodable`, `too-large` or `unseen` (streamed past us)."""
     raw: bytes = b""
     json: Json = None
     parts: tuple[Part, ...] = ()
@@ -49,9 +49,13 @@ def read(request: Request, limit: int) -> Body:
     if request.body is None:
         return Body("unseen")
     raw = request.body
+    if len(raw) > limit:
+        return Body("too-large")
     if coding := request.headers.get("content-encoding"):
         try:
             decoded = content_coding.decode(raw, coding, limit)
+        except content_coding.TooLarge:
+            return Body("too-large")
         except ValueError:
             return Body("undecodable", raw)
         if not decoded.complete:

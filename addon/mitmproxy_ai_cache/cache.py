@@ -111,14 +111,24 @@ class Cache:
     def _identify(self, exchange: Exchange) -> Call | None:
         """The call, or None with `exchange` saying what happens to a request that is none."""
         request = exchange.request
+        if not self.concerns(request.method, request.host, request.path):
+            self._no_call(exchange)  # its body is not even read
+            return None
         body = bodies.read(request, self.settings.max_body)
         if call := self.registry.recognise(request, body):
             return call
-        if request.host in self.hosts and not is_side_traffic(request.host, request.path):
-            if self.settings.everything:
-                return protocols.EXCHANGE.recognise(request, body)
+        if request.host not in self.hosts or is_side_traffic(request.host, request.path):
+            self._no_call(exchange)
+        elif self.settings.everything:
+            return protocols.EXCHANGE.recognise(request, body)
+        else:
             self._bypass(exchange, "get" if request.method in ("GET", "HEAD") else policy.why_unrecognised(body))
-        elif self.settings.mode == "replay" and request.host in self.hosts:
+        return None
+
+    def _no_call(self, exchange: Exchange) -> None:
+        """What happens to a request that is none of our business."""
+        request = exchange.request
+        if self.settings.mode == "replay" and request.host in self.hosts:
             exchange.reason = "side-traffic"
             self._refuse(
                 exchange, "ai_cache_replay", "ai-cache replay: this is no AI call, and nothing leaves the machine."
@@ -142,7 +152,6 @@ class Cache:
             self.stats.passed += 1
             if self.settings.fail_mode == "warn" and request.host not in self.hosts:
                 logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
-        return None
 
     def _bypass(self, exchange: Exchange, reason: str) -> Exchange:
         exchange.status, exchange.reason = "BYPASS", reason

@@ -168,7 +168,13 @@ def _target(request: Request, aliases: Iterable[Alias]) -> tuple[list[bytes], st
         request.scheme.encode(),
         request.host.lower().encode("utf-8", "surrogateescape"),
         str(request.port).encode(),
-        (request.authority or request.headers.get("host")).lower().encode("latin-1", "replace"),
+        *sorted(
+            {
+                name.lower().encode("latin-1", "replace")
+                for name in (request.authority, request.headers.get("host"))
+                if name
+            }
+        ),
     ]
     path = request.path
     for alias in aliases:

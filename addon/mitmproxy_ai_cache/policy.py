@@ -73,12 +73,8 @@ def _bypass(settings: Settings, request: Request, call: Call) -> str:
             return "bypass-rule"
     if mismatch(request):
         return "host-mismatch"
-    if call.body.kind == "unseen":
-        return "request-streamed"
-    if len(call.body.raw) > settings.max_body:
-        return "request-too-large"
-    if call.body.kind in ("duplicate-members", "undecodable"):
-        return call.body.kind
+    if call.body.kind not in ("json", "multipart", "raw"):
+        return why_unrecognised(call.body)
     if call.bypass and not settings.everything:
         return call.bypass
     return ""
@@ -92,9 +88,9 @@ def mismatch(request: Request) -> bool:
     if request.reverse:
         return False
     host = request.host.lower().rstrip(".")
-    claimed = request.authority or request.headers.get("host")
-    if claimed and _host_of(claimed) != host:
-        return True
+    for claimed in (request.authority, request.headers.get("host")):
+        if claimed and _host_of(claimed) != host:
+            return True
     return bool(request.sni) and request.sni.lower().rstrip(".") != host
 
 
@@ -111,6 +107,7 @@ def why_unrecognised(body: Body) -> str:
         "unseen": "request-streamed",
         "duplicate-members": "duplicate-members",
         "undecodable": "undecodable",
+        "too-large": "request-too-large",
     }.get(body.kind, "not-inference")
 
 

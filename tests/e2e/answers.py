@@ -102,7 +102,8 @@ def _responses() -> Iterable[bytes]:
 def _message() -> dict[str, Any]:
     return {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "c",
-        "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
+        "content": [{"type": "text", "text": "hi"}],
+        "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
     }  # fmt: skip
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
+import termios
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Got, Process, plain_environ
+from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Got, Process, free_port, mitmdump, plain_environ
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 
@@ -422,15 +428,49 @@ def test_upstream_mode_caches_before_the_outer_proxy(
 
 
 def _outer(providers: FakeProviders, home: Path) -> Process:
-    from harness import mitmdump
-
     return mitmdump(providers, home, "ai_cache_mode=off").start()
 
 
-@pytest.mark.parametrize("tool", ["mitmweb", "mitmdump"])
-def test_other_tools_of_mitmproxy_run_it_too(
-    tool: str, counting: FakeProviders, start: StartProxy, client_of: ClientOf
-) -> None:
-    options = ("web_open_browser=false", "web_port=0") if tool == "mitmweb" else ()
-    client = client_of(start(*options, tool=tool))
+def test_mitmweb_runs_it_too(counting: FakeProviders, start: StartProxy, client_of: ClientOf) -> None:
+    client = client_of(start("web_open_browser=false", "web_port=0", tool="mitmweb"))
     assert [client.request(OPENAI, chat()).cache for _ in range(2)] == ["MISS", "HIT"]
+
+
+def test_mitmproxy_in_a_terminal_runs_it_too(counting: FakeProviders, tmp_path: Path) -> None:
+    port = free_port()
+    console = mitmdump(counting, tmp_path, f"listen_port={port}", tool="mitmproxy")
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (30, 100))
+    environ = {**console.environ, "TERM": "xterm"}
+    arguments = [word for word in console.arguments if word not in ("-p", "0")]
+    process = subprocess.Popen(arguments, env=environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    drained = threading.Thread(target=lambda: [os.read(master, 4096) for _ in iter(int, 1)], daemon=True)
+    drained.start()
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        client = Client(port, console.ca)
+        assert [client.request(OPENAI, chat()).cache for _ in range(3)][1:] == ["HIT", "HIT"]
+        client.close()
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_an_answer_another_script_made_is_not_stored(
+    counting: FakeProviders, start: StartProxy, client_of: ClientOf, tmp_path: Path
+) -> None:
+    mocking = tmp_path / "mocking.py"
+    mocking.write_text(
+        "from mitmproxy import http\n"
+        "def request(flow):\n"
+        "    if 'x-mock' in flow.request.headers:\n"
+        '        flow.response = http.Response.make(200, b\'{"choices":[{"message":{"content":"mock"}}]}\','
+        " {'content-type': 'application/json'})\n"
+    )
+    client = client_of(start(after=(mocking,)))
+    assert seen(client.request(OPENAI, chat(), {"X-Mock": "1"})) == ("", "mock")
+    assert seen(client.request(OPENAI, chat())) == ("MISS", "answer 1")
+    assert seen(client.request(OPENAI, chat())) == ("HIT", "answer 1")
