@@ -36,8 +36,8 @@ class AICache:
         self._running = False
         self._starting: asyncio.Task[None] | None = None
         self._complaints: set[str] = set()
-        self._exchanges: dict[str, tuple[Exchange, bytes | None, str]] = {}
-        self._proxy_users: dict[str, str] = {}
+        self._exchanges: dict[str, tuple[Exchange, bytes | None, tuple[str, ...]]] = {}
+        self._tunnel_users: dict[str, str] = {}
 
     # Options
 
@@ -55,6 +55,8 @@ class AICache:
                 self._use(Settings.parse(values))
             except SettingsError as error:
                 self._refuse(str(error))
+        if self._running and {"mode", "listen_host", "listen_port", "server"} & updated:
+            self._listen_elsewhere()
         if not self._settings.eager and ctx.options.connection_strategy != "lazy":
             # Eager connections reach the provider before the first request, so before there can be a hit.
             ctx.options.update(connection_strategy="lazy")
@@ -69,6 +71,11 @@ class AICache:
         self._settings = settings
         if self.cache is not None:
             self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
+
+    def _listen_elsewhere(self) -> None:
+        """The proxy may be reached by others from now on."""
+        if self.cache is not None and self._settings.isolate is None:
+            self.cache.isolation = Isolation("credential")
 
     def _refuse(self, message: str) -> None:
         if self._running:
@@ -136,12 +143,15 @@ class AICache:
         bridge.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
 
     def client_disconnected(self, client: connection.Client) -> None:
-        self._proxy_users.pop(client.id, None)
+        self._tunnel_users.pop(client.id, None)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        self._note_proxy_user(flow)
-        if self._needs_proxy_user(flow) and flow.response is None:
-            flow.response = bridge.response_to(proxy_user_required())
+        if self._isolates_users and flow.response is None:
+            user = self._proxy_user(flow)
+            if user is None:
+                flow.response = bridge.response_to(proxy_user_required(), flow.request.method)
+            else:
+                self._tunnel_users[flow.client_conn.id] = user
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         if not self._settings.eager:
@@ -164,21 +174,22 @@ class AICache:
         cache = self.cache
         if cache is None or flow.response is not None or flow.error is not None or not flow.live:
             return
-        self._note_proxy_user(flow)
-        if self._needs_proxy_user(flow):
-            flow.response = bridge.response_to(proxy_user_required())
+        method = flow.request.method
+        user = self._proxy_user(flow) if self._isolates_users else None
+        if self._isolates_users and user is None:
+            flow.response = bridge.response_to(proxy_user_required(), method)
             return
         request = bridge.request_from(flow)
         if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
             cache.stats.upgrade_refused(request.host, request.path)
-            flow.response = bridge.response_to(refusal)
+            flow.response = bridge.response_to(refusal, method)
             return
-        exchange = await cache.begin(request, self._proxy_user(flow))
+        exchange = await cache.begin(request, user)
         if exchange.response is not None:
-            flow.response = bridge.response_to(exchange.response)
+            flow.response = bridge.response_to(exchange.response, method)
             return
         if exchange.status:
-            self._exchanges[flow.id] = (exchange, flow.request.raw_content, flow.request.url)
+            self._exchanges[flow.id] = (exchange, flow.request.raw_content, bridge.address_of(flow))
         self._strip_our_headers(flow)
 
     @staticmethod
@@ -219,30 +230,24 @@ class AICache:
         found = self._exchanges.pop(flow.id, None)
         if found is None or self.cache is None:
             return
-        exchange, content, url = found
-        rewritten = flow.request.url != url or flow.request.raw_content != content
+        exchange, content, address = found
+        rewritten = bridge.address_of(flow) != address or flow.request.raw_content != content
         headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
         body, why_not = _captured(flow, exchange, ending)
         self.cache.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
 
     # Who asks
 
-    def _note_proxy_user(self, flow: http.HTTPFlow) -> None:
-        """A tunnel names its user once, in its CONNECT."""
-        if self.cache is None or self.cache.isolation.kind != "proxy-user":
-            return
-        checked = flow.metadata.get("proxyauth")
-        user = checked[0] if checked else isolation.proxy_user(bridge.headers_from(flow.request.headers.fields))
-        if user:
-            self._proxy_users[flow.client_conn.id] = user
-            flow.request.headers.pop("proxy-authorization", None)
+    @property
+    def _isolates_users(self) -> bool:
+        return self.cache is not None and self.cache.isolation.kind == "proxy-user"
 
     def _proxy_user(self, flow: http.HTTPFlow) -> str | None:
-        return self._proxy_users.get(flow.client_conn.id)
-
-    def _needs_proxy_user(self, flow: http.HTTPFlow) -> bool:
-        by_user = self.cache is not None and self.cache.isolation.kind == "proxy-user"
-        return by_user and self._proxy_user(flow) is None
+        """The user `proxyauth` has checked; else whom this request names; else whom its tunnel's CONNECT named."""
+        checked = flow.metadata.get("proxyauth")
+        named = checked[0] if checked else isolation.proxy_user(bridge.headers_from(flow.request.headers.fields))
+        flow.request.headers.pop("proxy-authorization", None)
+        return named or self._tunnel_users.get(flow.client_conn.id)
 
 
 def _captured(flow: http.HTTPFlow, exchange: Exchange, ending: Ending) -> tuple[bytes | None, str]:

@@ -13,11 +13,10 @@ from .messages import Request
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of multipart/form-data (RFC 7578)."""
+    """One part of multipart/form-data (RFC 7578): its header block as sent, the name in it, its data."""
 
+    head: bytes
     name: str
-    filename: str
-    content_type: str
     data: bytes
 
 
@@ -77,39 +76,41 @@ def read(request: Request, limit: int) -> Body:
 
 
 def parameter(header: str, name: str) -> str:
-    """A parameter of a `type/subtype; name=value` header, unquoted."""
+    """A parameter of a `type/subtype; name=value` header, unquoted; empty where there is none to make sense of."""
     message = Message()
-    message["content-type"] = header
-    value = message.get_param(name)
+    try:
+        message["content-type"] = header
+        value = message.get_param(name)
+    except ValueError:
+        return ""
     return value if isinstance(value, str) else ""
 
 
 def _parts(raw: bytes, content_type: str) -> tuple[Part, ...]:
-    """The parts in their order, or nothing where the body does not keep to RFC 2046 section 5.1."""
+    """The parts in their order, or nothing where the body does not keep to RFC 2046 section 5.1 to the letter.
+
+    Readers differ in what they make of text before the first delimiter and after the last one, and of lines that merely
+    begin like a delimiter. A body that has such counts by its bytes.
+    """
     boundary = parameter(content_type, "boundary").encode("latin-1", "replace")
     if not boundary or not raw.startswith(b"--" + boundary):
         return ()
-    pieces = (b"\r\n" + raw).split(b"\r\n--" + boundary)
-    if not pieces[-1].startswith(b"--"):
+    before, *pieces, last = (b"\r\n" + raw).split(b"\r\n--" + boundary)
+    if before or last not in (b"--", b"--\r\n"):
         return ()
     parts = []
-    for piece in pieces[1:-1]:
+    for piece in pieces:
         head, separator, data = piece.partition(b"\r\n\r\n")
-        if not separator:
+        if not piece.startswith(b"\r\n") or not separator:
             return ()
-        fields = dict(_field(line) for line in head.decode("utf-8", "replace").split("\r\n") if ":" in line)
-        disposition = fields.get("content-disposition", "")
-        parts.append(
-            Part(
-                parameter(disposition, "name"),
-                parameter(disposition, "filename"),
-                fields.get("content-type", ""),
-                data,
-            )
-        )
+        parts.append(Part(head, _name(head), data))
     return tuple(parts)
 
 
-def _field(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(":")
-    return name.strip().lower(), value.strip()
+def _name(head: bytes) -> str:
+    """The name in the Content-Disposition of a part."""
+    for line in head.decode("utf-8", "replace").split("\r\n"):
+        label, _, value = line.partition(":")
+        if label.strip().lower() == "content-disposition":
+            return parameter(value, "name")
+    return ""

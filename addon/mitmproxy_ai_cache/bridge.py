@@ -28,9 +28,9 @@ def headers_from(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
 def request_from(flow: http.HTTPFlow) -> Request:
     """The request of `flow` as the core reads it."""
     wire = flow.request
-    path, _, query = wire.path.partition("?")
+    path, _, query = wire.data.path.decode("latin-1").partition("?")
     return Request(
-        method=wire.method,
+        method=wire.data.method.decode("latin-1"),
         scheme=wire.scheme,
         host=wire.host,
         port=wire.port,
@@ -38,17 +38,23 @@ def request_from(flow: http.HTTPFlow) -> Request:
         query=query,
         headers=headers_from(wire.headers.fields),
         body=wire.raw_content,
-        authority=wire.authority,
+        authority=wire.data.authority.decode("latin-1"),
         sni=flow.client_conn.sni or "",
         reverse=isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode),
     )
 
 
-def response_to(response: Response) -> http.Response:
+def response_to(response: Response, method: str) -> http.Response:
+    """`response` for a request of `method`. HEAD gets no body: the client would read it as its next answer."""
     fields = [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in response.headers
     ]
-    return http.Response.make(response.status, response.body, http.Headers(fields))
+    return http.Response.make(response.status, b"" if method == "HEAD" else response.body, http.Headers(fields))
+
+
+def address_of(flow: http.HTTPFlow) -> tuple[str, ...]:
+    """What another script must not have changed between the key and the answer."""
+    return flow.request.method, flow.request.url, flow.request.host_header or ""
 
 
 def ending_of(flow: http.HTTPFlow) -> Ending:

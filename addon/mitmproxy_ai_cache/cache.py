@@ -15,10 +15,10 @@ from . import content_coding, gate, policy, protocols, replay
 from .capture import Capture
 from .entry import Entry
 from .hosts import ai_hosts, is_side_traffic
-from .isolation import Isolation, Unstable
+from .isolation import Isolation, Unstable, is_claim
 from .key import fingerprint, public_query
 from .messages import Headers, Request, Response
-from .policy import Decision
+from .policy import CacheControl, Decision
 from .protocols.base import Answer, Call, Ending, Verdict, json_response
 from .protocols.exchange import error_for_host
 from .settings import Settings
@@ -45,6 +45,7 @@ class Exchange:
     reason: str = ""
     key: str = ""
     decision: Decision = field(default_factory=Decision)
+    control: CacheControl = field(default_factory=CacheControl)
     response: Response | None = None
     """What to answer with at once, without a provider."""
     entry: Entry | None = None
@@ -77,6 +78,7 @@ class Cache:
         self._finishing: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, int] = {}
         self._store_works = True
+        self._warned_of_claims = False
 
     def concerns(self, method: str, host: str, path: str) -> bool:
         """Whether the head alone says that this request may be ours."""
@@ -85,28 +87,49 @@ class Cache:
     # The request
 
     async def begin(self, request: Request, proxy_user: str | None = None) -> Exchange:
-        """Decide on `request`. `response` is set where it is answered without the provider."""
+        """Decide on `request`. `response` is set where it is answered without the provider. Never raises."""
         exchange = Exchange(request)
         if self.settings.mode == "off":
             return exchange
-        exchange.call = self._identify(exchange)
-        if exchange.call is None:
-            return exchange
-        exchange.decision = policy.decide(self.settings, request, exchange.call)
+        exchange.control = CacheControl.parse(request.headers.get("cache-control"))
+        try:
+            exchange.call = self._identify(exchange)
+            return exchange if exchange.call is None else await self._begin_call(exchange, exchange.call, proxy_user)
+        except Exception as error:
+            # A fault of ours must not harm a request: it goes on as if we were not here, strict modes excepted.
+            logger.error("ai-cache: a request could not be understood and passes uncached", exc_info=error)
+            exchange.call = exchange.response = None
+            return self._bypass(exchange, "internal-error")
+
+    async def _begin_call(self, exchange: Exchange, call: Call, proxy_user: str | None) -> Exchange:
+        request = exchange.request
+        exchange.decision = policy.decide(self.settings, request, call, exchange.control)
         if reason := exchange.decision.bypass:
             return self._bypass(exchange, reason)
         try:
             scope = self.isolation.scope(request, proxy_user)
         except Unstable:
             return self._bypass(exchange, "unstable-credential")
-        namespace = request.headers.get(policy.NAMESPACE_HEADER) or self.settings.namespace
-        parts = (*scope, namespace.encode("utf-8", "surrogateescape"))
-        exchange.key = fingerprint(exchange.call, request, parts, self.settings.key_rules)
+        self._warn_of_claims(scope)
+        parts = (*scope, self._namespace(request).encode("utf-8", "surrogatepass"))
+        exchange.key = fingerprint(call, request, parts, self.settings.key_rules)
         exchange.key += self._sample(exchange.key)
         await self._look_up(exchange)
-        if exchange.entry is None and (self.settings.mode == "replay" or exchange.decision.control.only_if_cached):
-            self._refuse(exchange, "ai_cache_miss", self._miss_message(exchange))
+        if exchange.entry is None and (self.settings.mode == "replay" or exchange.control.only_if_cached):
+            self._refuse(exchange, "ai_cache_miss", self._miss_message(exchange, call))
         return exchange
+
+    def _namespace(self, request: Request) -> str:
+        return request.headers.get(policy.NAMESPACE_HEADER) or self.settings.namespace
+
+    def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
+        if not self._warned_of_claims and scope[0] == b"credential" and any(map(is_claim, scope)):
+            self._warned_of_claims = True
+            logger.warning(
+                "ai-cache: entries are kept apart by AWS account or by issuer and subject of a JWT; both are claims, "
+                "and nobody checks them on a hit. On a network you do not trust use proxyauth with "
+                "ai_cache_isolate=proxy-user"
+            )
 
     def _identify(self, exchange: Exchange) -> Call | None:
         """The call, or None with `exchange` saying what happens to a request that is none."""
@@ -155,20 +178,20 @@ class Cache:
 
     def _bypass(self, exchange: Exchange, reason: str) -> Exchange:
         exchange.status, exchange.reason = "BYPASS", reason
-        if self.settings.mode == "replay":
-            self._refuse(
-                exchange,
-                "ai_cache_bypass",
-                f"ai-cache replay: this request cannot be answered from a recording ({reason}).",
-            )
+        if self.settings.mode == "replay" or exchange.control.only_if_cached:
+            mode = "replay" if self.settings.mode == "replay" else "only-if-cached"
+            message = f"ai-cache {mode}: this request cannot be answered from the store ({reason})."
+            self._refuse(exchange, "ai_cache_bypass", message)
         return exchange
 
     def _sample(self, key: str) -> str:
         """The suffix of the n-th identical call of this run; the first answer has none."""
         if self.settings.samples == 1:
             return ""
-        asked = self._asked.get(key, 0)
+        asked = self._asked.pop(key, 0)
         self._asked[key] = asked + 1
+        if len(self._asked) > 100_000:
+            del self._asked[next(iter(self._asked))]
         number = asked % self.settings.samples
         return f"-{number + 1}" if number else ""
 
@@ -196,7 +219,7 @@ class Cache:
         if not (entry.cacheable or self.settings.everything):
             return
         age = max(0.0, time.time() - entry.created)
-        max_age = decision.control.max_age
+        max_age = exchange.control.max_age
         if entry.ttl and age > entry.ttl:
             exchange.reason = "expired"
         elif max_age is not None and age > max_age and self.settings.mode != "replay":
@@ -226,9 +249,8 @@ class Cache:
         exchange.ended = time.monotonic()
         self.stats.refusal(exchange)
 
-    def _miss_message(self, exchange: Exchange) -> str:
-        call, request = exchange.call, exchange.request
-        assert call is not None
+    def _miss_message(self, exchange: Exchange, call: Call) -> str:
+        request = exchange.request
         model = f" {call.model}" if call.model else ""
         why = "only-if-cached" if self.settings.mode != "replay" else "replay"
         return (
@@ -294,18 +316,23 @@ class Cache:
 
     def _why_uncaptured(self, exchange: Exchange) -> str:
         if exchange.status == "BYPASS" or not exchange.decision.keep:
-            return "no-store" if exchange.decision.control.no_store else ""
+            return "no-store" if exchange.control.no_store else ""
         return f"status-{exchange.status_code}" if exchange.status_code else "no-answer"
 
     async def _judge_and_keep(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
         await asyncio.sleep(0)  # tasks are eager: let the last chunk go first
-        call = exchange.call
-        assert call is not None
-        if len(body) >= _IN_THREAD_FROM:
-            answer, verdict = await asyncio.to_thread(self._judge, exchange, headers, body, ending)
-        else:
-            answer, verdict = self._judge(exchange, headers, body, ending)
-        self._forget_issuer(call, answer)
+        try:
+            if len(body) >= _IN_THREAD_FROM:
+                answer, verdict = await asyncio.to_thread(self._judge, exchange, headers, body, ending)
+            else:
+                answer, verdict = self._judge(exchange, headers, body, ending)
+        except Exception as error:
+            # What a gate stumbles over is no answer to keep.
+            logger.error("ai-cache: an answer could not be judged and is not kept", exc_info=error)
+            self.stats.forwarded(exchange, "unjudgeable")
+            return
+        if exchange.call is not None:
+            self._forget_issuer(exchange.call, answer)
         reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
         if not reason:
             self.store.put(self._entry(exchange, headers, answer, verdict))
@@ -331,7 +358,9 @@ class Cache:
     def _forget_issuer(self, call: Call, answer: Answer) -> None:
         """The provider no longer knows the id this call builds on: the entry that issued it leads nowhere."""
         named = call.protocol.names(call)
-        if named and answer.status in (400, 404) and (b"not_found" in answer.body or b"not found" in answer.body):
+        if not (named and self.settings.stores and answer.status in (400, 404)):
+            return
+        if b"previous_response_not_found" in answer.body or named.encode() in answer.body:
             self.store.remove_issuer(named)
 
     def _entry(self, exchange: Exchange, headers: Headers, answer: Answer, verdict: Verdict) -> Entry:
@@ -354,7 +383,7 @@ class Cache:
             url=request.url + (f"?{query}" if query else ""),
             stream=call.stream,
             live=call.live,
-            namespace=request.headers.get(policy.NAMESPACE_HEADER) or self.settings.namespace,
+            namespace=self._namespace(request),
             issued=call.protocol.issued(answer),
             first_byte=exchange.first_byte,
             total=exchange.seconds(),

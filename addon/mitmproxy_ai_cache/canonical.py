@@ -51,7 +51,19 @@ class Rules:
         node.rewrite = rewrite if previous is None else _both(previous, rewrite)
 
     def child(self, name: str) -> Rules | None:
-        return self.children.get(name) or self.children.get("*")
+        exact, every = self.children.get(name), self.children.get("*")
+        if exact is None or every is None or name == "*":
+            return exact or every
+        merged = Rules()
+        merged._take(exact)
+        merged._take(every)
+        return merged
+
+    def _take(self, other: Rules) -> None:
+        if other.rewrite is not None:
+            self.add((), other.rewrite)
+        for name, below in other.children.items():
+            self.children.setdefault(name, Rules())._take(below)
 
 
 def _both(first: Rewrite, second: Rewrite) -> Rewrite:

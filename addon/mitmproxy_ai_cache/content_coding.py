@@ -14,6 +14,7 @@ MAX_RATIO = 1000
 """Most decoded bytes per coded byte that are believed. Event streams of repeated chunks reach some 60 in the corpus."""
 
 _STEP = 64 * 1024
+_ZSTD_STEP = 512
 
 
 class UnknownCoding(ValueError):
@@ -45,21 +46,23 @@ class _Zlib:
         self._members = 0
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        out = b""
+        out = bytearray()
         while data:
             if self._inner.eof:
                 self._inner = zlib.decompressobj(self._wbits)
                 self._members += 1
             try:
-                out += self._inner.decompress(data)
+                out += self._inner.decompress(data, _STEP)
             except zlib.error:
                 if self._wbits != zlib.MAX_WBITS or out or self._members:
                     raise
                 self._wbits = -zlib.MAX_WBITS
                 self._inner = zlib.decompressobj(self._wbits)
                 continue
-            data = self._inner.unused_data
-        return out
+            data = self._inner.unused_data or self._inner.unconsumed_tail
+            if len(out) > limit:
+                raise TooLarge(f"more than {limit} bytes decoded")
+        return bytes(out)
 
     def finished(self) -> bool:
         return self._inner.eof
@@ -70,9 +73,9 @@ class _Brotli:
         self._inner = brotli.Decompressor()
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        result = bytearray(self._inner.process(data))
-        # brotli 1.2 holds output back after a flush until it is asked again (measured: 36 of 898 flushed streams).
-        while more := self._inner.process(b""):
+        # With a limit brotli holds output back until it is asked again; without one it does too, after a flush.
+        result = bytearray(self._inner.process(data, output_buffer_limit=_STEP))
+        while more := self._inner.process(b"", output_buffer_limit=_STEP):
             result += more
             if len(result) > limit:
                 raise TooLarge(f"more than {limit} bytes decoded")
@@ -83,17 +86,25 @@ class _Brotli:
 
 
 class _Zstd:
+    """One frame after another."""
+
     def __init__(self) -> None:
-        self._inner = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
-        self._fed = False
+        self._inner = zstandard.ZstdDecompressor().decompressobj()
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        self._fed = self._fed or bool(data)
-        return self._inner.decompress(data)
+        out = bytearray()
+        while data:
+            if self._inner.eof:
+                self._inner = zstandard.ZstdDecompressor().decompressobj()
+            # The library knows no limit: four bytes may become 128 kB, so only few go in at a time.
+            out += self._inner.decompress(data[:_ZSTD_STEP])
+            data = self._inner.unused_data + data[_ZSTD_STEP:]
+            if len(out) > limit:
+                raise TooLarge(f"more than {limit} bytes decoded")
+        return bytes(out)
 
     def finished(self) -> bool:
-        # Across frames there is no end the library could tell; the gate judges the decoded bytes.
-        return self._fed
+        return bool(self._inner.eof)
 
 
 _DECODERS: dict[str, Callable[[], _Decoder]] = {

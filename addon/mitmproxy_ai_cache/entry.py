@@ -88,7 +88,15 @@ class Entry:
                 sent = _opened(_REQUEST, request)
                 head["request"] = _decompressed(sent[1:], bool(sent[0]))
             return cls(**{name: value for name, value in head.items() if name in _FIELDS})
-        except (struct.error, ValueError, KeyError, TypeError, IndexError, zstandard.ZstdError) as error:
+        except (
+            struct.error,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            AttributeError,
+            zstandard.ZstdError,
+        ) as error:
             raise BrokenEntry(str(error)) from None
 
 

@@ -15,7 +15,9 @@ AI_HOSTS: tuple[str, ...] = tuple(
     *.models.ai.azure.com *.inference.ai.azure.com models.inference.ai.azure.com models.github.ai
     api.anthropic.com generativelanguage.googleapis.com aiplatform.googleapis.com *-aiplatform.googleapis.com
     bedrock-runtime.*.amazonaws.com bedrock-runtime-fips.*.amazonaws.com bedrock-agent-runtime.*.amazonaws.com
-    bedrock-runtime.*.api.aws api.cohere.com api.cohere.ai api.mistral.ai codestral.mistral.ai api.groq.com
+    bedrock-runtime.*.api.aws bedrock-mantle.*.api.aws bedrock-runtime.*.amazonaws.com.cn
+    *.bedrock-runtime.*.vpce.amazonaws.com *.openai.azure.us aiplatform.*.rep.googleapis.com
+    api.cohere.com api.cohere.ai api.mistral.ai codestral.mistral.ai api.groq.com
     api.x.ai *.api.x.ai api.deepseek.com openrouter.ai api.together.xyz api.together.ai api.fireworks.ai
     api.perplexity.ai api.cerebras.ai router.huggingface.co api-inference.huggingface.co
     *.endpoints.huggingface.cloud api.z.ai open.bigmodel.cn api.moonshot.ai api.moonshot.cn

@@ -7,9 +7,9 @@ another's scope: the parts of a scope are length-prefixed in the key and begin w
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
@@ -18,19 +18,28 @@ from .messages import Headers, Request
 
 CREDENTIAL_HEADERS = frozenset(
     """
-    authorization x-api-key api-key x-goog-api-key ocp-apim-subscription-key x-portkey-api-key helicone-auth
-    cf-aig-authorization
+    authorization x-api-key api-key x-goog-api-key ocp-apim-subscription-key subscription-key x-portkey-api-key
+    helicone-auth cf-aig-authorization
     """.split()
 )
-CREDENTIAL_PARAMETERS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+"""Headers that carry a credential and nothing that shapes the answer."""
+
+CREDENTIAL_PARAMETERS = frozenset(
+    "key api_key api-key apikey access_token token subscription-key ocp-apim-subscription-key sig signature".split()
+)
 """Query parameters that carry a credential: never in the key as part of the URL, never stored."""
 
-_LOOKS_SECRET = re.compile(r"(?:^|-)(?:token|secret|credential|password|apikey|api-key|auth|authorization)s?$")
-_NO_CREDENTIAL = frozenset({"proxy-authorization", "x-amz-security-token"})
-"""The proxy's own, and the companion of a SigV4 key that already names its account."""
+_ALSO_PRINCIPALS = frozenset({"x-portkey-virtual-key", "x-litellm-key", "x-functions-key", "cookie"})
+_LOOKS_SECRET = re.compile(
+    r"(?:^|[-_])(?:token|secret|credential|password|apikey|key|auth|authorization|authentication|assertion|jwt)s?$"
+)
+_NO_CREDENTIAL = frozenset(
+    "proxy-authorization x-amz-security-token idempotency-key x-idempotency-key sec-websocket-key".split()
+)
+"""The proxy's own, the companion of a SigV4 key that already names its account, and keys of another kind."""
 
-_ROTATING = ("ya29.", "sk-ant-oat", "gho_", "ghu_", "ghs_", "tid=", "sess-", "eyJhbGciOiJub25l")
-"""Bearer tokens that change and name nobody: Google, Claude and GitHub OAuth, Copilot, and unsigned JWTs."""
+_ROTATING = ("ya29.", "sk-ant-oat", "gho_", "ghu_", "ghs_", "tid=", "sess-")
+"""Bearer tokens that change and name nobody: Google, Claude and GitHub OAuth, Copilot."""
 
 _SIGV4 = re.compile(r"AWS4-(?:HMAC|ECDSA-P256)\S* Credential=([A-Z0-9]+)/", re.ASCII)
 
@@ -65,7 +74,7 @@ class Isolation:
                 raise Unstable("no proxy user")
             return (b"proxy-user", proxy_user.encode("utf-8", "surrogateescape"))
         if self.kind == "header":
-            return (b"header", self.header.encode(), request.headers.get(self.header).encode("latin-1", "replace"))
+            return (b"header", self.header.encode(), request.headers.get(self.header).encode("latin-1"))
         return (b"credential", *principals(request))
 
 
@@ -73,21 +82,21 @@ def principals(request: Request) -> tuple[bytes, ...]:
     """Who the credentials of `request` stand for, stably over time. Raises `Unstable`."""
     found: list[bytes] = []
     for name in request.headers.names():
-        if name in CREDENTIAL_HEADERS:
-            found.append(name.encode() + b"=" + _principal(request.headers.get(name)).encode("latin-1", "replace"))
-        elif is_credential(name):
+        if name in CREDENTIAL_HEADERS or name in _ALSO_PRINCIPALS:
+            found.append(name.encode() + b"=" + _principal(request.headers.get(name)).encode("utf-8", "surrogatepass"))
+        elif _LOOKS_SECRET.search(name) and name not in _NO_CREDENTIAL:
             raise Unstable(f"unknown credential header {name}")
     for name, value in parse_qsl(request.query, keep_blank_values=True):
         if name.lower() in CREDENTIAL_PARAMETERS:
-            found.append(b"?" + name.lower().encode() + b"=" + _principal(value).encode("utf-8", "replace"))
+            found.append(b"?" + name.lower().encode() + b"=" + _principal(value).encode("utf-8", "surrogatepass"))
         elif name == "X-Amz-Credential":
             found.append(b"aws=" + aws_account(value.partition("/")[0]).encode())
     return tuple(sorted(found))
 
 
-def is_credential(header: str) -> bool:
-    """Whether the header of this name (lower case) carries a credential for the provider or a gateway."""
-    return header in CREDENTIAL_HEADERS or (header not in _NO_CREDENTIAL and bool(_LOOKS_SECRET.search(header)))
+def is_claim(principal: bytes) -> bool:
+    """Whether somebody else could write this principal too: AWS key ids are public, and nobody here checks a JWT."""
+    return b"=jwt:" in principal or b"=aws" in principal
 
 
 def _principal(value: str) -> str:
@@ -98,16 +107,21 @@ def _principal(value: str) -> str:
         raise Unstable("a token that rotates")
     if token.startswith("eyJ") and token.count(".") == 2:
         return _jwt_principal(token)
-    return token
+    return "key:" + token
 
 
 def _jwt_principal(token: str) -> str:
-    payload = token.split(".")[1]
     try:
-        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return f"jwt:{orjson.dumps([claims['iss'], claims['sub']]).decode()}"
-    except (ValueError, KeyError, TypeError, binascii.Error):
-        raise Unstable("a JWT without issuer and subject") from None
+        head, claims = (_decoded(part) for part in token.split(".")[:2])
+        if head.get("alg", "none").lower() != "none":
+            return f"jwt:{orjson.dumps([claims['iss'], claims['sub']]).decode()}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise Unstable("a JWT without signature, issuer or subject")
+
+
+def _decoded(part: str) -> Any:
+    return orjson.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
 def aws_account(access_key_id: str) -> str:

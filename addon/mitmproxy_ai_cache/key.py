@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
+from urllib.parse import unquote
 
 from .body import Body
 from .canonical import Rules, drop, encode, parse_path
-from .isolation import CREDENTIAL_PARAMETERS, is_credential
+from .isolation import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS
 from .json_body import NotCanonical
 from .messages import Request
 from .profiles import Profile, add_rules
@@ -23,6 +24,11 @@ from .protocols.base import Call, Protocol
 
 SCHEMA = b"ai-cache/1"
 """Version of the key. A release that changes what a key is made of changes it."""
+
+KEY_PREFIXES = (
+    "x-portkey-", "helicone-", "cf-aig-", "x-vertex-ai-", "x-amzn-bedrock-", "x-amzn-sagemaker-",
+)  # fmt: skip
+"""Request headers that gateways route and rewrite by, and that clouds configure a call with, in every protocol."""
 
 _SIGNED_PARAMETERS = "x-amz-"
 """Query parameters of a presigned URL (SigV4): dates and signatures, never the call itself."""
@@ -112,15 +118,15 @@ class KeyRules:
 
 def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: KeyRules) -> str:
     """The key, 64 hex digits. `scope` is the isolation scope and the namespace."""
-    kind, body = body_bytes(call, rules)
+    kind, body = _body(call, rules)
     target, path = _target(request, rules.aliases)
     parts = [
         SCHEMA,
         *_counted(scope),
-        request.method.encode("latin-1", "replace"),
+        _bytes(request.method),
         *target,
-        path.encode("latin-1", "replace"),
-        public_query(request.query).encode("latin-1", "replace"),
+        _bytes(path),
+        _bytes(public_query(request.query)),
         call.protocol.name.encode(),
         b"stream" if call.stream else b"whole",
         *_counted(_headers(call, request, rules.headers)),
@@ -133,7 +139,7 @@ def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: Key
     return hashlib.sha256(message).hexdigest()
 
 
-def body_bytes(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:
+def _body(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:
     """The kind of the body and the bytes it counts by."""
     body = call.body
     if body.kind == "json":
@@ -148,12 +154,13 @@ def body_bytes(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:
 
 
 def _multipart(body: Body) -> bytes:
-    fields = [
-        part
-        for item in body.parts
-        for part in (item.name.encode(), item.filename.encode(), item.content_type.encode(), item.data)
-    ]
+    fields = [part for item in body.parts for part in (item.head, item.data)]
     return b"".join(len(part).to_bytes(8, "big") + part for part in fields)
+
+
+def _bytes(text: str) -> bytes:
+    """Text to bytes without two texts becoming one: lone surrogates pass."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _counted(parts: Iterable[bytes]) -> list[bytes]:
@@ -166,22 +173,16 @@ def _target(request: Request, aliases: Iterable[Alias]) -> tuple[list[bytes], st
     """Scheme, address and Host header, or the alias that stands for them; and the path."""
     target = [
         request.scheme.encode(),
-        request.host.lower().encode("utf-8", "surrogateescape"),
+        _bytes(request.host.lower()),
         str(request.port).encode(),
-        *sorted(
-            {
-                name.lower().encode("latin-1", "replace")
-                for name in (request.authority, request.headers.get("host"))
-                if name
-            }
-        ),
+        *sorted({_bytes(name.lower()) for name in (request.authority, request.headers.get("host")) if name}),
     ]
     path = request.path
     for alias in aliases:
         if alias.of_path and alias.pattern.match(path):
             path = alias.name
         elif not alias.of_path and alias.pattern.match(request.host):
-            target = [b"alias", alias.name.encode()]
+            target = [b"alias", _bytes(alias.name)]
     return _counted(target), path
 
 
@@ -189,7 +190,7 @@ def public_query(query: str) -> str:
     """The query without credentials and signatures, its parameters in the order they came. May be stored and shown."""
     if not query:
         return ""
-    names = ((pair, pair.partition("=")[0].lower()) for pair in query.split("&"))
+    names = ((pair, unquote(pair.partition("=")[0]).lower()) for pair in query.split("&"))
     return "&".join(
         pair for pair, name in names if name not in CREDENTIAL_PARAMETERS and not name.startswith(_SIGNED_PARAMETERS)
     )
@@ -200,10 +201,10 @@ def _headers(call: Call, request: Request, more: tuple[str, ...]) -> list[bytes]
     protocol = call.protocol
     lines = []
     for name in request.headers.names():
-        by_prefix = name.startswith(protocol.key_prefixes) and not is_credential(name)
+        by_prefix = name.startswith(KEY_PREFIXES) and name not in CREDENTIAL_HEADERS
         if name in protocol.key_headers or name in more or by_prefix:
             values = sorted(value.strip() for value in request.headers.get(name).split(","))
-            lines.append(f"{name}={','.join(values)}".encode("latin-1", "replace"))
+            lines.append(_bytes(f"{name}={','.join(values)}"))
     if call.body.kind == "raw" and call.body.raw:
-        lines.append(b"content-type=" + request.headers.get("content-type").encode("latin-1", "replace"))
+        lines.append(_bytes(f"content-type={request.headers.get('content-type')}"))
     return sorted(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from . import units
@@ -9,6 +10,8 @@ from .body import Body
 from .messages import Request
 from .protocols.base import Call, Verdict
 from .settings import Settings
+
+logger = logging.getLogger("ai-cache")
 
 TTL_HEADER, NAMESPACE_HEADER = "x-ai-cache-ttl", "x-ai-cache-namespace"
 OUR_HEADERS = (TTL_HEADER, NAMESPACE_HEADER)
@@ -46,23 +49,20 @@ class Decision:
     bypass: str = ""
     look_up: bool = False
     keep: bool = False
-    control: CacheControl = CacheControl()
     reason: str = ""
     """Why a call that is no bypass is not looked up: `no-cache`, `refresh`."""
 
 
-def decide(settings: Settings, request: Request, call: Call) -> Decision:
+def decide(settings: Settings, request: Request, call: Call, control: CacheControl) -> Decision:
     """The decision on a recognised call, before its key is known."""
-    control = CacheControl.parse(request.headers.get("cache-control"))
     if reason := _bypass(settings, request, call):
-        return Decision(bypass=reason, control=control)
+        return Decision(bypass=reason)
     refresh = settings.mode == "refresh"
     # A strict replay has nothing to forward to.
     no_cache = control.no_cache and settings.mode != "replay"
     return Decision(
         look_up=settings.looks_up and not no_cache,
         keep=settings.stores and not control.no_store,
-        control=control,
         reason="refresh" if refresh else "no-cache" if no_cache else "",
     )
 
@@ -113,12 +113,11 @@ def why_unrecognised(body: Body) -> str:
 
 def ttl_of(settings: Settings, request: Request, call: Call) -> float:
     """Seconds the answer may be served; 0 for ever."""
-    wanted = request.headers.get(TTL_HEADER)
-    if wanted:
+    if wanted := request.headers.get(TTL_HEADER):
         try:
             return units.duration(wanted)
-        except ValueError:
-            pass  # said in the log when the call came in; the default is the safe reading
+        except ValueError as error:
+            logger.warning("ai-cache: X-AI-Cache-TTL: %s; ai_cache_ttl counts instead", ascii(str(error))[1:-1][:200])
     if settings.mode == "record":
         return 0
     if call.live and settings.live_ttl:

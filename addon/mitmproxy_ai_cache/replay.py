@@ -17,7 +17,7 @@ _KEPT = frozenset(
     x-amzn-bedrock-cache-read-input-token-count x-amzn-bedrock-cache-write-input-token-count
     x-amzn-bedrock-invocation-latency x-amzn-bedrock-performanceconfig-latency x-amzn-bedrock-service-tier
     x-compute-type x-inference-id x-generation-id x-api-warning x-should-retry x-endpoint-monthly-call-limit
-    x-goog-upload-url x-goog-upload-status x-goog-upload-chunk-granularity upgrade
+    x-goog-upload-url x-goog-upload-status x-goog-upload-chunk-granularity
     """.split()
 )
 """What SDKs show to their users or need. Never hop-by-hop fields, cookies, dates, rate limits."""

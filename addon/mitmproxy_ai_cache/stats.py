@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ai-cache")
 
+_REMEMBERED = 100_000
+"""Keys whose hits are counted. Who serves more is not helped by one more line in a summary."""
+
 SAMPLED_OFTEN = 3
 """One answer served this often to a call that samples deserves a word in the summary."""
 
@@ -39,7 +42,7 @@ class Stats:
         self._count(exchange)
         entry = exchange.entry
         assert entry is not None
-        if exchange.samples:
+        if exchange.samples and (exchange.key in self._served or len(self._served) < _REMEMBERED):
             self._served[exchange.key] += 1
         self.saved_seconds += max(0.0, entry.total - exchange.seconds())
         logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
@@ -59,7 +62,8 @@ class Stats:
         if exchange.call is not None:
             self._count(exchange)
         else:
-            self.refused[exchange.request.host] += 1
+            host = exchange.request.host
+            self.refused[host if host in self.refused or len(self.refused) < 1000 else "other hosts"] += 1
         level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
         logger.log(level, "%s", describe(exchange, "refused"))
 

@@ -10,7 +10,7 @@ _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604
 
 def size(text: str) -> int:
     """`10m`, `1GiB`, `4096` -> bytes. Raises ValueError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,12})?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if not match:
         raise ValueError(f"{text!r} is not a size; write for example 10m or 1g")
     return int(float(match[1]) * _SIZES[match[2]])
@@ -18,7 +18,7 @@ def size(text: str) -> int:
 
 def duration(text: str) -> float:
     """`7d`, `250ms`, `90` -> seconds. Raises ValueError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw]?)", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|[smhdw]?)", text.strip().lower())
     if not match:
         raise ValueError(f"{text!r} is not a duration; write for example 250ms, 1h or 7d")
     return float(match[1]) * _SECONDS[match[2]]

@@ -81,7 +81,7 @@ def _load(file: Path) -> dict[str, Any]:
 def _from_text(option: Option, text: str) -> Any:
     """The value of an environment variable or of `--set`."""
     if option.type is bool:
-        if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off", "toggle"):
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
             raise SettingsError(f"{option.name} is {text!r}; write true or false")
         return text.lower() in ("true", "1", "yes", "on")
     if option.type is int:
@@ -102,7 +102,7 @@ def _from_toml(option: Option, raw: Any, file: Path) -> Any:
         return tuple(raw)
     if option.type is str and isinstance(raw, int | float) and not isinstance(raw, bool):
         raw = str(raw)
-    if not isinstance(raw, option.type):
+    if not isinstance(raw, option.type) or (option.type is int and isinstance(raw, bool)):
         raise SettingsError(f"{file}: {option.name.removeprefix('ai_cache_')} must be a {option.type.__name__}")
     prefix = "sqlite:///"
     if option.name == "ai_cache_store" and raw.startswith(prefix):

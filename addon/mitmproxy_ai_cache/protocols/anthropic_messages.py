@@ -12,7 +12,7 @@ from ..body import Body
 from ..framing import Event, Stream
 from ..messages import Request, Response
 from . import live
-from .base import Call, Finding, Protocol, has_error, json_response, text
+from .base import Call, Finding, Protocol, has_error, index_of, json_response, text
 
 _VERTEX_MODEL = re.compile(r"/models/([^/:]+)")
 
@@ -22,10 +22,9 @@ class AnthropicMessages(Protocol):
     tokens: tuple[str, ...] = ("messages", "rawPredict", "streamRawPredict")
     ignored: tuple[str, ...] = ("metadata",)
     key_headers: frozenset[str] = frozenset({"anthropic-version", "anthropic-beta"})
-    key_prefixes: tuple[str, ...] = ("x-vertex-ai-", "x-portkey-", "helicone-", "cf-aig-")
 
     def recognise(self, request: Request, body: Body) -> Call | None:
-        vertex = request.path.endswith((":rawPredict", ":streamRawPredict"))
+        vertex = "/publishers/anthropic/" in request.path or "anthropic_version" in body.object
         if not (vertex or request.path.endswith("/v1/messages")) or not isinstance(body.object.get("messages"), list):
             return None
         if not vertex and "max_tokens" not in body.object and "anthropic-version" not in request.headers:
@@ -101,13 +100,15 @@ def judge_message(value: Any, found: Finding) -> None:
         found.problem = "error-in-body"
     elif not isinstance(value.get("content"), list):
         found.problem = "no-content"
+    elif not text(value.get("stop_reason")):
+        found.problem = "no-stop-reason"
     else:
         found.stop.append(text(value.get("stop_reason")))
 
 
 def judge_message_events(events: list[Event], found: Finding) -> None:
     """`message_stop` after balanced content blocks (also inside Bedrock's frames)."""
-    open_blocks: set[Any] = set()
+    open_blocks: set[str] = set()
     started = False
     for event in events:
         kind = text(event.object.get("type")) or event.name
@@ -118,9 +119,9 @@ def judge_message_events(events: list[Event], found: Finding) -> None:
         elif kind == "message_start":
             started = True
         elif kind == "content_block_start":
-            open_blocks.add(event.object.get("index"))
+            open_blocks.add(index_of(event.object))
         elif kind == "content_block_stop":
-            open_blocks.discard(event.object.get("index"))
+            open_blocks.discard(index_of(event.object))
         elif kind == "message_delta":
             delta = event.object.get("delta")
             found.stop.append(text(delta.get("stop_reason")) if isinstance(delta, dict) else "")

@@ -97,7 +97,6 @@ class Protocol:
     """JSON paths that are documented not to shape the answer."""
     key_headers: frozenset[str] = frozenset()
     """Request headers that shape the answer."""
-    key_prefixes: tuple[str, ...] = ()
 
     def recognise(self, request: Request, body: Body) -> Call | None:
         """The call, or None where path and body are not this protocol's."""
@@ -136,14 +135,29 @@ def json_response(status: int, value: Any, headers: Iterable[tuple[str, str]] = 
 
 
 def text(value: Any) -> str:
-    """`value` where it is a string, else nothing. Models and ids come from strangers."""
-    return value if isinstance(value, str) else ""
+    """`value` where it is a string, else nothing. Models and ids come from strangers: lone surrogates are replaced."""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def members(value: Any, name: str) -> list[dict[str, Any]]:
     """The objects of the list `value[name]`; empty where there is no such list."""
     items = value.get(name) if isinstance(value, dict) else None
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def index_of(item: dict[str, Any]) -> str:
+    """The `index` of a choice, candidate or block, 0 where there is none. It may be anything; some hosts send null."""
+    return str(item.get("index") or 0)
+
+
+def status_problem(value: Any, answers: tuple[str, ...], others: tuple[str, ...]) -> str:
+    """`status-...` for a status that is no answer. A fixed vocabulary: it stands in logs and counters."""
+    status = text(value.get("status")) if isinstance(value, dict) else ""
+    if status in answers:
+        return ""
+    return f"status-{status}" if status in others else "status-unknown"
 
 
 def has_error(value: Any) -> bool:

@@ -17,8 +17,11 @@ from . import live
 from .anthropic_messages import judge_message, judge_message_events
 from .base import Call, Finding, Protocol, has_error, json_response, members, text
 
-_MODEL = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke|invoke-with-response-stream)$")
+_MODEL = re.compile(r"/model/(.+)/(converse|converse-stream|invoke|invoke-with-response-stream)$")
 _GUARDRAIL = re.compile(r"/guardrail/([^/]+)/version/[^/]+/apply$")
+
+_RESULTS = ("choices", "outputs", "results", "generations", "completions")
+"""Lists in which vendors answer; an empty one is none."""
 
 _STOPS = ("stop_reason", "stopReason", "completionReason", "finish_reason", "finishReason")
 """Where vendors' own chunks name their stop reason: Llama, Nova, Titan, Cohere and Mistral."""
@@ -29,7 +32,6 @@ class BedrockConverse(Protocol):
     tokens: tuple[str, ...] = ("converse", "converse-stream")
     ignored: tuple[str, ...] = ("requestMetadata",)
     key_headers: frozenset[str] = frozenset({"accept"})
-    key_prefixes: tuple[str, ...] = ("x-amzn-bedrock-",)
 
     def recognise(self, request: Request, body: Body) -> Call | None:
         match = _MODEL.search(request.path)
@@ -79,6 +81,8 @@ class BedrockInvoke(BedrockConverse):
             judge_message(value, found)
         elif isinstance(value, dict) and value.keys() <= {"message", "Message", "__type"}:
             found.problem = "error-in-body"
+        elif _is_empty(value):
+            found.problem = "no-results"
         else:
             found.stop += _stops(value)
 
@@ -123,6 +127,12 @@ class BedrockGuardrail(BedrockConverse):
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
         if not isinstance(value, dict) or not value.get("action"):
             found.problem = "error-in-body"
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, list):
+        return not any(value)
+    return any(name in value and not value[name] for name in _RESULTS)
 
 
 def _stops(value: Any) -> list[str]:

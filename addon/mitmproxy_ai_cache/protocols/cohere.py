@@ -23,7 +23,11 @@ class CohereChat(Protocol):
     def recognise(self, request: Request, body: Body) -> Call | None:
         wanted = body.object
         v2 = request.path.endswith("/v2/chat") and isinstance(wanted.get("messages"), list)
-        v1 = request.path.endswith("/v1/chat") and isinstance(wanted.get("message"), str)
+        v1 = (
+            request.path.endswith("/v1/chat")
+            and isinstance(wanted.get("message"), str)
+            and ("model" in wanted or "cohere" in request.host)
+        )
         return cohere_call(self, request, body) if v1 or v2 else None
 
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:

@@ -13,7 +13,7 @@ from ..body import Body
 from ..framing import Stream
 from ..messages import Request, Response
 from . import live
-from .base import Call, Finding, Protocol, has_error, json_response, members, text
+from .base import Call, Finding, Protocol, has_error, index_of, json_response, members, status_problem, text
 
 _MODEL = re.compile(r"/models/([^/:]+)|/(?:endpoints|tunedModels)/([^/:]+)")
 
@@ -22,7 +22,6 @@ class GeminiGenerate(Protocol):
     name = "gemini-generate"
     tokens: tuple[str, ...] = ("generateContent", "streamGenerateContent")
     ignored: tuple[str, ...] = ("labels",)
-    key_prefixes: tuple[str, ...] = ("x-vertex-ai-",)
 
     def recognise(self, request: Request, body: Body) -> Call | None:
         if not isinstance(body.object.get("contents"), list | dict | str):
@@ -51,7 +50,7 @@ class GeminiGenerate(Protocol):
 
     def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
         """Every candidate must have a `finishReason`, the last event must carry one."""
-        finished: dict[Any, str] = {}
+        finished: dict[str, str] = {}
         last = False
         for event in stream.events:
             if has_error(event.object) or event.name == "error":
@@ -63,7 +62,7 @@ class GeminiGenerate(Protocol):
                 finished["blocked"] = blocked
             for candidate in members(event.value, "candidates"):
                 reason = _finish(candidate)
-                index = candidate.get("index", 0)
+                index = index_of(candidate)
                 finished[index] = reason or finished.get(index, "")
                 last = last or bool(reason)
         found.stop += finished.values()
@@ -87,7 +86,8 @@ class GeminiEmbed(GeminiGenerate):
     results: tuple[str, ...] = ("embedding", "embeddings", "predictions")
 
     def recognise(self, request: Request, body: Body) -> Call | None:
-        if ":" not in request.path or not self.needs & body.object.keys():
+        google = request.host.endswith(".googleapis.com") or not request.path.endswith(":predict")
+        if not google or ":" not in request.path or not self.needs & body.object.keys():
             return None
         return self._call(request, body)
 
@@ -122,8 +122,9 @@ class GeminiInteractions(GeminiGenerate):
         status = text(value.get("status")) if isinstance(value, dict) else ""
         if has_error(value):
             found.problem = "error-in-body"
-        elif status not in ("completed", "requires_action", "incomplete"):
-            found.problem = f"status-{status or 'unknown'}"
+        else:
+            answers = ("completed", "requires_action", "incomplete")
+            found.problem = found.problem or status_problem(value, answers, ("failed", "cancelled", "in_progress"))
         found.stop.append(status)
 
     def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:

@@ -24,7 +24,10 @@ class OllamaChat(Protocol):
         generate = request.path.endswith("/api/generate") and isinstance(wanted.get("prompt"), str)
         if not (chat or generate) or "model" not in wanted:
             return None
-        return Call(self, text(wanted["model"]), wanted.get("stream") is not False, body, request.host, request.path)
+        # Without a message or prompt the call loads the model or unloads it.
+        bypass = "" if wanted.get("messages" if chat else "prompt") else "not-inference"
+        stream = wanted.get("stream") is not False
+        return Call(self, text(wanted["model"]), stream, body, request.host, request.path, bypass=bypass)
 
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
         if not isinstance(value, dict) or has_error(value):

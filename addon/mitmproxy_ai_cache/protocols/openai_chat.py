@@ -13,33 +13,41 @@ from ..body import Body
 from ..framing import Stream
 from ..messages import Request
 from . import live
-from .base import Call, Finding, Protocol, has_error, members, text
+from .base import Call, Finding, Protocol, has_error, index_of, members, text
 
-OPENAI_KEY_HEADERS = frozenset({"openai-beta", "openai-organization", "openai-project"})
-GATEWAY_KEY_PREFIXES = ("x-portkey-", "helicone-", "cf-aig-")
-"""Gateways route, retry and rewrite by these."""
-
+OPENAI_KEY_HEADERS = frozenset(
+    {
+        "openai-beta",
+        "openai-organization",
+        "openai-project",
+        "azureml-model-deployment",
+        "extra-parameters",
+        "groq-model-version",
+    }
+)
 NO_DONE_HOSTS: tuple[str, ...] = ("api.perplexity.ai", "api.writer.com", "router.huggingface.co")
 """Hosts that never send `data: [DONE]`, or only with some backends."""
 
 _DEPLOYMENT = re.compile(r"/deployments/([^/]+)/")
+_VERTEX_MODEL = re.compile(r"/models/([^/:]+):")
 _PORTKEY_PROMPT = re.compile(r"/prompts/([^/]+)/completions$")
 
 
 class OpenAIChat(Protocol):
     name = "openai-chat"
-    tokens: tuple[str, ...] = ("completions", "chat")
+    tokens: tuple[str, ...] = ("completions", "chat", "rawPredict", "streamRawPredict")
     ignored: tuple[str, ...] = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "metadata")
-    key_headers: frozenset[str] = OPENAI_KEY_HEADERS | {"azureml-model-deployment", "extra-parameters"}
-    key_prefixes: tuple[str, ...] = GATEWAY_KEY_PREFIXES
+    key_headers: frozenset[str] = OPENAI_KEY_HEADERS
 
     def __init__(self, no_done_hosts: tuple[str, ...] = NO_DONE_HOSTS) -> None:
         self.no_done_hosts = no_done_hosts
 
     def recognise(self, request: Request, body: Body) -> Call | None:
-        if not (request.path.endswith("/chat/completions") or _is_writer(request)):
-            return None
         if not isinstance(body.object.get("messages"), list):
+            return None
+        if request.path.endswith("/agents/completions"):  # Mistral: what the agent is told stands on its server
+            return openai_call(self, request, body, model=text(body.object.get("agent_id")), live_input=True)
+        if not (request.path.endswith("/chat/completions") or _is_writer(request) or _is_vertex_partner(request)):
             return None
         return openai_call(self, request, body)
 
@@ -47,13 +55,13 @@ class OpenAIChat(Protocol):
         choices = members(value, "choices")
         if has_error(value):
             found.problem = "error-in-body"
-        elif not choices:
+        elif not any(choices):
             found.problem = "no-choices"
         for choice in choices:
             self._choice(choice, found)
 
     def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
-        finished: dict[Any, bool] = {}
+        finished: dict[str, bool] = {}
         done = usage = False
         for event in stream.events:
             if event.data.strip() == b"[DONE]":
@@ -64,7 +72,7 @@ class OpenAIChat(Protocol):
             elif event.value is None and event.data.strip():
                 found.problem = found.problem or "malformed"
             for choice in members(event.value, "choices"):
-                index = choice.get("index") or 0
+                index = index_of(choice)
                 finished[index] = self._choice(choice, found) or finished.get(index, False)
             usage = usage or bool(event.object.get("usage"))
         options = call.body.object.get("stream_options")
@@ -95,7 +103,7 @@ class OpenAICompletions(OpenAIChat):
     tokens: tuple[str, ...] = ("completions",)
 
     def recognise(self, request: Request, body: Body) -> Call | None:
-        if not request.path.endswith("/completions") or request.path.endswith("/chat/completions"):
+        if not request.path.endswith("/completions") or "messages" in body.object:
             return None
         if prompt := _PORTKEY_PROMPT.search(request.path):
             # Portkey's prompt templates live on its server: an id without a version may change under us.
@@ -115,17 +123,24 @@ def openai_call(
     live_input: bool = False,
 ) -> Call:
     """A call whose body holds `model` and `stream` as OpenAI has them; Azure names the deployment in the path."""
-    deployment = _DEPLOYMENT.search(request.path)
+    deployment = _DEPLOYMENT.search(request.path) or _VERTEX_MODEL.search(request.path)
     return Call(
         protocol=protocol,
         model=model or text(body.object.get("model")) or body.field("model") or (deployment[1] if deployment else ""),
-        stream=body.object.get("stream") is True or body.field("stream") == "true",
+        stream=body.object.get("stream") is True
+        or body.field("stream") == "true"
+        or request.path.endswith(":streamRawPredict"),
         body=body,
         host=request.host,
         path=request.path,
         bypass=bypass,
         live=live_input or live.is_live(request, body),
     )
+
+
+def _is_vertex_partner(request: Request) -> bool:
+    """Mistral and others on Vertex speak as OpenAI does; Anthropic as Anthropic does."""
+    return "/publishers/" in request.path and "/publishers/anthropic/" not in request.path
 
 
 def _is_writer(request: Request) -> bool:

@@ -9,14 +9,13 @@ from ..body import Body
 from ..framing import Stream
 from ..messages import Request
 from .base import Answer, Call, Finding, Protocol, has_error, text
-from .openai_chat import GATEWAY_KEY_PREFIXES, OPENAI_KEY_HEADERS, openai_call
+from .openai_chat import OPENAI_KEY_HEADERS, openai_call
 
 
 class _Listed(Protocol):
     """An answer is a JSON object with a list of results."""
 
     key_headers: frozenset[str] = OPENAI_KEY_HEADERS
-    key_prefixes: tuple[str, ...] = GATEWAY_KEY_PREFIXES
     ignored: tuple[str, ...] = ("user", "metadata")
     results: tuple[str, ...] = ("data",)
     paths: tuple[str, ...] = ()
@@ -42,11 +41,14 @@ class _Listed(Protocol):
             found.problem = "no-results"
 
     def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
+        ends = 0
         for event in stream.events:
             kind = text(event.object.get("type")) or event.name
             if kind == "error" or has_error(event.object):
                 found.problem, found.needs_framing = "error-in-stream", True
-            found.terminal = found.terminal or kind in self.terminal
+            ends += kind in self.terminal
+        wanted = call.body.object.get("n")
+        found.terminal = ends >= (wanted if isinstance(wanted, int) else 1)
 
 
 class OpenAIEmbeddings(_Listed):
@@ -91,9 +93,12 @@ class OpenAISpeech(_Listed):
     paths: tuple[str, ...] = ("/audio/speech",)
     needs: frozenset[str] = frozenset({"input"})
     terminal: tuple[str, ...] = ("speech.audio.done",)
+    media = ("audio/", "application/octet-stream", "binary/octet-stream")
 
     def judge_raw(self, call: Call, answer: Answer, found: Finding) -> None:
         found.needs_framing = True
+        if answer.content_type and not answer.content_type.lower().startswith(self.media):
+            found.problem = "unexpected-content-type"
 
 
 class OpenAITranscription(_Listed):
@@ -104,6 +109,7 @@ class OpenAITranscription(_Listed):
     paths: tuple[str, ...] = ("/audio/transcriptions", "/audio/translations")
     needs: frozenset[str] = frozenset({"file"})
     terminal: tuple[str, ...] = ("transcript.text.done",)
+    media = ("text/plain", "text/vtt", "text/srt", "application/x-subrip")
 
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
         if has_error(value) or not isinstance(value, dict) or not isinstance(value.get("text"), str):
@@ -111,6 +117,8 @@ class OpenAITranscription(_Listed):
 
     def judge_raw(self, call: Call, answer: Answer, found: Finding) -> None:
         found.needs_framing = True
+        if answer.content_type and not answer.content_type.lower().startswith(self.media):
+            found.problem = "unexpected-content-type"
 
 
 def _is_multipart(request: Request) -> bool:

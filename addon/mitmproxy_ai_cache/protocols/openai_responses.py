@@ -11,22 +11,24 @@ from typing import Any
 from ..body import Body
 from ..framing import Stream
 from ..messages import Request
-from .base import Answer, Call, Finding, Protocol, has_error, members, text
-from .openai_chat import GATEWAY_KEY_PREFIXES, OPENAI_KEY_HEADERS, openai_call
+from .base import Answer, Call, Finding, Protocol, has_error, members, status_problem, text
+from .openai_chat import OPENAI_KEY_HEADERS, openai_call
 
+_NO_ANSWER = ("failed", "cancelled", "in_progress", "queued")
 _ISSUED = re.compile(rb'"id"\s*:\s*"(resp_[\w-]+)"')
 
 
 class OpenAIResponses(Protocol):
     name = "openai-responses"
-    tokens: tuple[str, ...] = ("responses",)
+    tokens: tuple[str, ...] = ("responses", "compact")
     ignored: tuple[str, ...] = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "metadata")
     key_headers: frozenset[str] = OPENAI_KEY_HEADERS
-    key_prefixes: tuple[str, ...] = GATEWAY_KEY_PREFIXES
 
     def recognise(self, request: Request, body: Body) -> Call | None:
         wanted = body.object
-        if not request.path.endswith("/responses") or not ({"input", "prompt", "previous_response_id"} & wanted.keys()):
+        if not request.path.endswith(("/responses", "/responses/compact")) or not (
+            {"input", "prompt", "previous_response_id"} & wanted.keys()
+        ):
             return None
         bypass = (
             "background" if wanted.get("background") is True else "conversation" if wanted.get("conversation") else ""
@@ -39,19 +41,23 @@ class OpenAIResponses(Protocol):
         self._response(value, found)
 
     def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
-        expected = 0
+        expected = None
+        items = False
         for event in stream.events:
             kind = text(event.object.get("type")) or event.name
             number = event.object.get("sequence_number")
             if isinstance(number, int):
-                if number != expected:
+                if expected is not None and number != expected:
                     found.problem = "sequence-gap"
                 expected = number + 1
+            items = items or kind == "response.output_item.done"
             if kind == "error":
                 found.problem, found.needs_framing = "error-in-stream", True
             elif kind in ("response.completed", "response.incomplete", "response.failed"):
                 found.terminal = True
                 self._response(event.object.get("response"), found)
+                if items and found.problem == "no-output":
+                    found.problem = ""  # some backends send the items and leave the final list empty
 
     @staticmethod
     def _response(value: Any, found: Finding) -> None:
@@ -59,8 +65,8 @@ class OpenAIResponses(Protocol):
         details = value.get("incomplete_details") if isinstance(value, dict) else None
         if has_error(value):
             found.problem = "error-in-body"
-        elif status not in ("completed", "incomplete", ""):
-            found.problem = f"status-{status}"
+        elif status and (problem := status_problem(value, ("completed", "incomplete"), _NO_ANSWER)):
+            found.problem = problem
         elif not members(value, "output"):
             found.problem = found.problem or "no-output"
         found.stop.append(text(details.get("reason")) if isinstance(details, dict) else status)

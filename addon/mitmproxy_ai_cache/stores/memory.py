@@ -30,6 +30,9 @@ class MemoryStore(Store):
     def put(self, entry: Entry) -> None:
         self.remove(entry.key)
         packed = entry.pack_answer()
+        if len(packed) > self._max_size:
+            self.dropped += 1
+            return
         self._entries[entry.key] = (packed, entry.issued)
         self._size += len(packed)
         while self._size > self._max_size and self._entries:
@@ -41,7 +44,7 @@ class MemoryStore(Store):
             self._size -= len(kept[0])
 
     def remove_issuer(self, issued: str) -> None:
-        for key in [key for key, kept in self._entries.items() if kept[1] == issued]:
+        for key in [key for key, kept in self._entries.items() if issued and kept[1] == issued]:
             self.remove(key)
 
     async def count(self) -> int:

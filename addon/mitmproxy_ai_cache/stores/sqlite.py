@@ -27,6 +27,9 @@ logger = logging.getLogger("ai-cache")
 VERSION = 1
 """`PRAGMA user_version`. Older files are migrated in place by `_MIGRATIONS`, newer ones are set aside."""
 
+_APPLICATION_ID = 0x41494331
+"""`PRAGMA application_id`: "AIC1". A file without it that has tables is somebody else's."""
+
 _MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE entry (
@@ -63,7 +66,10 @@ _INSERT = """
 """
 
 _QUEUE = 1000
+_BATCH = 500
 _QUEUE_BYTES = 256 << 20
+_BUSY = 5.0
+"""Seconds to wait for a lock of another process."""
 _TOUCH_AFTER = 60.0
 """Seconds: an entry's last use is written down at most this often."""
 _KEEP_EXPIRED = 86400.0
@@ -78,6 +84,7 @@ class _Write:
     parameters: tuple[Any, ...]
     key: str = ""
     packed: bytes | None = None
+    issued: str = ""
 
     @property
     def size(self) -> int:
@@ -96,6 +103,8 @@ class SqliteStore(Store):
         self._pending_bytes = 0
         self._pending_lock = threading.Lock()
         self._generation = 0
+        self._damaged: sqlite3.Error | None = None
+        self._closing = threading.Event()
         self._touched: dict[str, float] = {}
         self._queue: queue.Queue[_Write | None] = queue.Queue(_QUEUE)
         self._writer: threading.Thread | None = None
@@ -112,6 +121,9 @@ class SqliteStore(Store):
     # Reading
 
     async def read(self, key: str) -> bytes | None:
+        if (damage := self._damaged) is not None:
+            self._damaged = None
+            self._recover(damage)  # the writer met it
         waiting = self._pending.get(key)
         if waiting is not None:
             return waiting.packed
@@ -163,15 +175,27 @@ class SqliteStore(Store):
             answer,
             request,
         )
-        self._hand_over(_Write(_INSERT, row, entry.key, answer))
+        if len(answer) + len(request) > self._max_size:
+            self.dropped += 1
+            self.remove(entry.key)
+            return
+        self._hand_over(_Write(_INSERT, row, entry.key, answer, entry.issued))
 
     def remove(self, key: str) -> None:
         self._hand_over(_Write("DELETE FROM entry WHERE key = ?", (key,), key))
 
     def remove_issuer(self, issued: str) -> None:
-        self._hand_over(_Write("DELETE FROM entry WHERE issued = ?", (issued,)))
+        keys = [key for key, write in self._pending.copy().items() if write.issued == issued]
+        if self._reader is not None:
+            with suppress(sqlite3.Error, ValueError):
+                keys += [row[0] for row in self._reader.execute("SELECT key FROM entry WHERE issued = ?", (issued,))]
+        for key in keys:
+            self.remove(key)
 
     def _hand_over(self, write: _Write) -> None:
+        if self._writer is None:
+            self.dropped += 1
+            return
         with self._pending_lock:
             if self._pending_bytes + write.size > _QUEUE_BYTES:
                 self.dropped += 1
@@ -196,33 +220,37 @@ class SqliteStore(Store):
         """The writer thread: everything that waits goes into one transaction."""
         connection: sqlite3.Connection | None = None
         generation = 0
-        while (first := self._queue.get()) is not None:
-            batch, last = [first], False
-            with suppress(queue.Empty):
-                while len(batch) < 500 and not last:
-                    write = self._queue.get_nowait()
-                    last = write is None
-                    if write is not None:
-                        batch.append(write)
+        while batch := self._next_batch():
             if connection is not None and generation != self._generation:
                 connection.close()  # the file was set aside
                 connection = None
             try:
                 generation = self._generation
-                connection = connection or self._connect(timeout=5.0)
+                connection = connection or _use_wal(self._connect())
                 self._commit(connection, batch)
                 self._complained = False
-            except sqlite3.Error as error:
+            except (sqlite3.Error, ValueError, OverflowError) as error:
                 self._give_up(batch, error)
                 if connection is not None:
                     connection.close()
                 connection = None
             self._written(batch)
-            if last:
-                break
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+    def _next_batch(self) -> list[_Write]:
+        """What waits, at least one write; nothing once the store is closing and all is written."""
+        while True:
+            batch: list[_Write | None] = []
+            with suppress(queue.Empty):
+                batch = [self._queue.get(timeout=0.1 if self._closing.is_set() else None)]
+                while len(batch) < _BATCH:
+                    batch.append(self._queue.get_nowait())
+            if writes := [write for write in batch if write is not None]:
+                return writes
+            if self._closing.is_set():
+                return []
 
     def _commit(self, connection: sqlite3.Connection, batch: list[_Write]) -> None:
         with connection:
@@ -239,38 +267,43 @@ class SqliteStore(Store):
         if size <= self._max_size:
             return
         connection.execute("DELETE FROM entry WHERE expires < ?", (time.time() - _KEEP_EXPIRED,))
-        while connection.execute("SELECT size FROM total").fetchone()[0] > self._max_size * 9 // 10:
-            removed = connection.execute(
-                "DELETE FROM entry WHERE id IN (SELECT id FROM entry ORDER BY used LIMIT 20)"
-            ).rowcount
-            if not removed:
-                return
+        surplus = connection.execute("SELECT size FROM total").fetchone()[0] - self._max_size * 9 // 10
+        doomed: list[tuple[int]] = []
+        newest = connection.execute("SELECT id FROM entry ORDER BY used DESC, id DESC LIMIT 1").fetchone()
+        for number, size in connection.execute("SELECT id, size FROM entry ORDER BY used, id"):
+            if surplus <= 0 or (number,) == newest:
+                break
+            doomed.append((number,))
+            surplus -= size
+        connection.executemany("DELETE FROM entry WHERE id = ?", doomed)
 
-    def _give_up(self, batch: list[_Write], error: sqlite3.Error) -> None:
+    def _give_up(self, batch: list[_Write], error: Exception) -> None:
         self.dropped += len(batch)
+        if isinstance(error, sqlite3.Error) and _is_damage(error):
+            self._damaged = error
         if not self._complained:
             self._complained = True
             logger.warning("ai-cache: cannot write to %s (%s); answers are not kept for now", self.path, error)
 
     async def close(self, deadline: float = 5.0) -> None:
         if self._writer is not None:
+            self._closing.set()
             with suppress(queue.Full):
-                self._queue.put_nowait(None)
+                self._queue.put_nowait(None)  # wakes a writer that waits; a full queue needs no waking
             await asyncio.to_thread(self._writer.join, deadline)
             if self._writer.is_alive():
                 logger.warning("ai-cache: %d writes did not reach %s in time", self._queue.qsize(), self.path)
             self._writer = None
+        if self._damaged is not None:
+            self._recover(self._damaged)  # the next run starts afresh
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
     # The file
 
-    def _connect(self, timeout: float) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=timeout, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
 
     def _open_or_set_aside(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -278,13 +311,18 @@ class SqliteStore(Store):
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
             connection = None
             try:
-                connection = self._connect(timeout=5.0)
+                connection = self._connect()
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
+                if not _is_ours(connection):
+                    connection.close()
+                    raise StoreError(
+                        f"{self.path} is a database of another program; name another file in ai_cache_store"
+                    )
                 if version <= VERSION:
+                    _use_wal(connection)
                     self._migrate(connection)
                     connection.execute("SELECT entries, size FROM total").fetchone()
                     connection.execute("PRAGMA busy_timeout = 0")
-                    connection.execute("PRAGMA mmap_size = 268435456")
                     return connection
                 reason = f"it was written by a newer version (format {version}, this one knows {VERSION})"
             except sqlite3.DatabaseError as error:
@@ -304,6 +342,7 @@ class SqliteStore(Store):
             if version >= VERSION:
                 connection.execute("COMMIT")
                 return
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             for statement in _statements(_MIGRATIONS[version]):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {version + 1}")
@@ -325,17 +364,44 @@ class SqliteStore(Store):
         """Rename the file and its companions. Nothing is deleted."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         aside = self.path.with_name(f"{self.path.name}.{stamp}.aside")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = self.path.with_name(f"{self.path.name}.{stamp}-{number}.aside")
         for suffix in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
         logger.warning("ai-cache: %s was set aside as %s: %s", self.path, aside.name, reason)
 
 
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Whether the file is a store, or still empty."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID:
+        return True
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return tables == 0
+
+
+def _use_wal(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Readers that do not wait for writers. Switching to WAL does not wait for others that do the same: several
+    proxies may start at once."""
+    deadline = time.monotonic() + _BUSY
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
 def _is_damage(error: sqlite3.Error) -> bool:
     """Whether the file's content is at fault, not a lock, the disk or permissions."""
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return True
-    return "no such table" in str(error) or "no such column" in str(error) or "already exists" in str(error)
+    return "no such table" in str(error) or "no such column" in str(error)
 
 
 def _statements(script: str) -> list[str]:

@@ -1,0 +1,189 @@
+"""What is stored comes back as it was, or not at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mitmproxy_ai_cache.entry import BrokenEntry, Entry
+
+texts = st.text(max_size=30)
+wire = st.text(st.characters(max_codepoint=255), max_size=30)
+bodies = st.binary(max_size=300) | st.binary(min_size=1, max_size=20).map(lambda piece: piece * 400)
+seconds = st.floats(min_value=0, max_value=1e12)
+entries = st.builds(
+    Entry,
+    key=st.from_regex(r"[0-9a-f]{64}(-[1-9])?", fullmatch=True),
+    created=seconds,
+    ttl=seconds,
+    status=st.integers(100, 599),
+    headers=st.lists(st.tuples(wire, wire), max_size=4).map(tuple),
+    format=st.sampled_from(["json", "sse", "eventstream", "ndjson", "json-array", "raw"]),
+    body=bodies,
+    request=bodies,
+    cacheable=st.booleans(),
+    protocol=texts,
+    model=texts,
+    method=st.sampled_from(["POST", "GET", "DELETE"]),
+    url=texts,
+    stream=st.booleans(),
+    live=st.booleans(),
+    namespace=texts,
+    issued=texts,
+    first_byte=seconds,
+    total=seconds,
+)
+PLAIN = Entry("ab" * 32, 1.5, 60, 200, (("content-type", "application/json"),), "json", b'{"a":1}', b'{"q":1}')
+LONG = replace(PLAIN, body=b"data: {}\n\n" * 500, request=b'{"messages":[' + b"1," * 1000 + b"1]}")
+
+
+@given(entries)
+@settings(max_examples=300)
+def test_an_entry_comes_back_as_it_was(kept: Entry) -> None:
+    assert Entry.unpack(kept.pack_answer(), kept.pack_request()) == kept
+
+
+@given(entries)
+def test_without_its_request_only_the_request_is_missing(kept: Entry) -> None:
+    assert Entry.unpack(kept.pack_answer()) == replace(kept, request=b"")
+
+
+@given(entries)
+def test_the_same_entry_packs_to_the_same_bytes(kept: Entry) -> None:
+    assert kept.pack_answer() == replace(kept).pack_answer()
+
+
+@pytest.mark.parametrize("kept", [PLAIN, LONG], ids=["plain", "compressed"])
+def test_any_flipped_bit_breaks_an_entry(kept: Entry) -> None:
+    answer, request = kept.pack_answer(), kept.pack_request()
+    for bit in range(len(answer) * 8):
+        with pytest.raises(BrokenEntry):
+            Entry.unpack(flipped(answer, bit))
+    for bit in range(len(request) * 8):
+        with pytest.raises(BrokenEntry):
+            Entry.unpack(answer, flipped(request, bit))
+
+
+@pytest.mark.parametrize("kept", [PLAIN, LONG], ids=["plain", "compressed"])
+def test_any_truncation_breaks_an_entry(kept: Entry) -> None:
+    answer, request = kept.pack_answer(), kept.pack_request()
+    for size in range(len(answer)):
+        with pytest.raises(BrokenEntry):
+            Entry.unpack(answer[:size])
+    for size in range(len(request)):
+        with pytest.raises(BrokenEntry):
+            Entry.unpack(answer, request[:size])
+
+
+@given(st.binary(max_size=60))
+def test_bytes_after_the_end_break_an_entry(more: bytes) -> None:
+    if more:
+        with pytest.raises(BrokenEntry):
+            Entry.unpack(PLAIN.pack_answer() + more)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def sealed(head: bytes, body: bytes = b"", size: int | None = None) -> bytes:
+    """What somebody who can write to a shared store may put there: the checksum is right, the content is not."""
+    data = struct.pack(">I", len(head) if size is None else size) + head + body
+    return b"AIC1" + hashlib.blake2b(data, digest_size=16).digest() + data
+
+
+def test_this_is_how_answers_are_sealed() -> None:
+    head = b'{"key":"k","created":1.5,"ttl":0.0,"status":200,"headers":[["a","b"]],"format":"json","zstd":false}'
+    assert Entry.unpack(sealed(head, b"{}")) == Entry("k", 1.5, 0, 200, (("a", "b"),), "json", b"{}")
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        sealed(b"1"),
+        sealed(b'"text"'),
+        sealed(b"null"),
+        sealed(b"[]"),
+        sealed(b"{}"),
+        sealed(b"{not json"),
+        sealed(b"{}", size=1 << 31),
+        sealed(b'{"zstd":false,"headers":[]}'),
+        sealed(b'{"zstd":false,"headers":7,"key":"k","created":1,"ttl":0,"status":200,"format":"json"}'),
+        sealed(b'{"zstd":false,"headers":[["a"]],"key":"k","created":1,"ttl":0,"status":200,"format":"json"}'),
+        sealed(b'{"zstd":true,"headers":[],"key":"k","created":1,"ttl":0,"status":200,"format":"json"}', b"no zstd"),
+    ],
+    ids=[
+        "number", "text", "null", "list", "empty", "no JSON", "size beyond the end", "members missing",
+        "headers that are none", "header without value", "zstd that is none",
+    ],
+)  # fmt: skip
+def test_what_is_sealed_but_no_entry_is_broken_too(forged: bytes) -> None:
+    with pytest.raises(BrokenEntry):
+        Entry.unpack(forged)
+
+
+def test_an_answer_does_not_pass_for_a_request() -> None:
+    with pytest.raises(BrokenEntry):
+        Entry.unpack(PLAIN.pack_answer(), PLAIN.pack_answer())
+    with pytest.raises(BrokenEntry):
+        Entry.unpack(PLAIN.pack_request())
+
+
+ANSWER_1 = (
+    "QUlDMQr7Rn9SFcI2WEhNVR+PVTIAAAG9eyJrZXkiOiIwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlh"
+    "YmNkZWYwMTIzNDU2Nzg5YWJjZGVmIiwiY3JlYXRlZCI6MTc2Mzc2NDIyNS4yNSwidHRsIjo2MDQ4MDAuMCwic3RhdHVzIjoyMDAs"
+    "ImhlYWRlcnMiOltbImNvbnRlbnQtdHlwZSIsInRleHQvZXZlbnQtc3RyZWFtIl0sWyJ4LXJlcXVlc3QtaWQiLCJyZXFfw6kiXV0s"
+    "ImZvcm1hdCI6InNzZSIsImNhY2hlYWJsZSI6dHJ1ZSwicHJvdG9jb2wiOiJvcGVuYWktY2hhdCIsIm1vZGVsIjoiZ3B0IiwibWV0"
+    "aG9kIjoiUE9TVCIsInVybCI6Imh0dHBzOi8vYXBpLm9wZW5haS5jb20vdjEvY2hhdC9jb21wbGV0aW9ucyIsInN0cmVhbSI6dHJ1"
+    "ZSwibGl2ZSI6ZmFsc2UsIm5hbWVzcGFjZSI6Im1haW4iLCJpc3N1ZWQiOiJyZXNwXzEiLCJmaXJzdF9ieXRlIjowLjI1LCJ0b3Rh"
+    "bCI6MS41LCJ6c3RkIjp0cnVlfSi1L/1grgQNAgCEA2RhdGE6IHsiY2hvaWNlcyI6W3siZGVsdGEiOnsiY29udGVudCI6ImhpIn19"
+    "XX0KCltET05FXQoKAQAw1/wVFA=="
+)
+REQUEST_1 = "QUlRMZJ4JwquZnJUSfBQkhG4UzgAeyJtb2RlbCI6ImdwdCIsInN0cmVhbSI6dHJ1ZSwibWVzc2FnZXMiOltdfQ=="
+
+
+def test_entries_of_the_first_format_stay_readable() -> None:
+    """Stores and files in git outlive a release."""
+    assert Entry.unpack(base64.b64decode(ANSWER_1), base64.b64decode(REQUEST_1)) == Entry(
+        key="0123456789abcdef" * 4,
+        created=1763764225.25,
+        ttl=604800.0,
+        status=200,
+        headers=(("content-type", "text/event-stream"), ("x-request-id", "req_\xe9")),
+        format="sse",
+        body=b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n' * 30 + b"data: [DONE]\n\n",
+        request=b'{"model":"gpt","stream":true,"messages":[]}',
+        cacheable=True,
+        protocol="openai-chat",
+        model="gpt",
+        method="POST",
+        url="https://api.openai.com/v1/chat/completions",
+        stream=True,
+        live=False,
+        namespace="main",
+        issued="resp_1",
+        first_byte=0.25,
+        total=1.5,
+    )
+
+
+def test_an_entry_of_a_later_release_with_members_we_do_not_know_is_read() -> None:
+    head = b'{"key":"k","created":1,"ttl":0,"status":200,"headers":[],"format":"json","zstd":false,"later":{"a":[1]}}'
+    assert Entry.unpack(sealed(head, b"{}")).body == b"{}"
+
+
+def test_repeated_bytes_take_little_room() -> None:
+    assert len(LONG.pack_answer()) < len(LONG.body) / 5
+
+
+@pytest.mark.parametrize(("ttl", "expires"), [(60, 61.5), (0, float("inf")), (0.25, 1.75)])
+def test_an_entry_expires_after_its_ttl_or_never(ttl: float, expires: float) -> None:
+    assert replace(PLAIN, ttl=ttl).expires == expires
