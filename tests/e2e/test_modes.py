@@ -275,6 +275,69 @@ def test_replay_is_strict(providers: FakeProviders, start: StartProxy, client_of
     assert providers.tls.connections == providers.plain.connections == 0
 
 
+def test_a_refused_head_does_not_upset_a_kept_connection(start: StartProxy, client_of: ClientOf) -> None:
+    client = client_of(start("ai_cache_mode=replay"))
+    assert client.request("https://api.openai.com/v1/models", method="HEAD").status == 424
+    assert client.request(OPENAI, chat()).status == 424
+
+
+def test_only_if_cached_never_reaches_the_provider(
+    counting: FakeProviders, start: StartProxy, client_of: ClientOf
+) -> None:
+    client = client_of(start())
+    headers = {"Cache-Control": "only-if-cached"}
+    background = client.request("https://api.openai.com/v1/responses", b'{"input":"x","background":true}', headers)
+    listed = client.request("https://api.openai.com/v1/models", headers=headers, method="GET")
+    assert [(got.status, got.reason) for got in (background, listed)] == [(424, "background"), (424, "get")]
+    assert counting.calls == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b'{"model":"\\ud800","messages":[]}', {}),
+        (b"x", {"Content-Type": "multipart/form-data; boundary*" + "9" * 5000 + "=b"}),
+        (b'{"messages":' + b"[" * 200_000 + b"]" * 200_000 + b"}", {}),
+    ],
+)
+def test_a_request_nobody_sane_would_send_passes_or_is_refused_cleanly(
+    body: bytes, headers: dict[str, str], counting: FakeProviders, start: StartProxy, client_of: ClientOf
+) -> None:
+    proxy = start()
+    client = client_of(proxy)
+    for _ in range(2):
+        assert client.request(OPENAI, body, headers | {"X-AI-Cache-Namespace": "n"}).status == 200
+    assert not any("x-ai-cache-namespace" in call.headers for call in counting.calls)
+    strict = client_of(start("ai_cache_mode=replay"))
+    assert strict.request(OPENAI, body, headers | {"X-AI-Cache-Namespace": "other"}).status == 424
+    assert not any("Traceback" in line for line in proxy.lines)
+
+
+def test_nothing_a_client_or_provider_sends_can_forge_a_log_line(
+    providers: FakeProviders, start: StartProxy, client_of: ClientOf
+) -> None:
+    evil = "x\nai-cache: HIT forged \x1b[31mred"
+    answer = json.dumps({"status": evil, "output": [{}]}).encode()
+    providers.answer = lambda request: Reply([answer])
+    proxy = start()
+    client = client_of(proxy)
+    client.request("https://api.openai.com/v1/responses", json.dumps({"model": evil, "input": "x"}).encode())
+    client.request(OPENAI, chat(), {"X-AI-Cache-TTL": "1h \x1b[31m"})
+    proxy.wait_for(re.compile("not stored: no-choices"))
+    assert not any("\x1b" in line or line.startswith("ai-cache: HIT") for line in proxy.lines)
+
+
+def test_a_plain_request_speaks_for_itself_and_not_for_its_connection(
+    counting: FakeProviders, start: StartProxy, client_of: ClientOf
+) -> None:
+    client = client_of(start("ai_cache_isolate=proxy-user"))
+    url = "http://gateway.example/v1/chat/completions"
+    alice = {"Proxy-Authorization": "Basic " + base64.b64encode(b"alice:x").decode()}
+    assert client.request(url, chat(), alice).cache == "MISS"
+    assert client.request(url, chat()).status == 407
+    assert client.request(url, chat(), alice).cache == "HIT"
+
+
 @pytest.mark.parametrize("option", ["stream_large_bodies=1m", "ai_cache_eager=true"])
 def test_replay_refuses_options_that_would_make_it_leaky(option: str, tmp_path: Path) -> None:
     done = _mitmdump(tmp_path, "ai_cache_mode=replay", option)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -298,7 +299,8 @@ def test_aliases_make_addresses_one() -> None:
 def multipart(boundary: str, file: bytes = b"RIFF", model: str = "whisper-1") -> tuple[bytes, Request]:
     sent = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="model"\r\n\r\n{model}\r\n'
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+        "Content-Type: audio/wav\r\n\r\n"
     ).encode() + file + f"\r\n--{boundary}--\r\n".encode()  # fmt: skip
     headers = Headers([("content-type", f"multipart/form-data; boundary={boundary}")])
     return sent, vary(path="/v1/audio/transcriptions", headers=headers)
@@ -309,6 +311,65 @@ def test_multipart_counts_part_by_part_without_its_boundary() -> None:
     assert key_of(*multipart("aaa")) != key_of(*multipart("aaa", file=b"RIFX"))
     assert key_of(*multipart("aaa")) != key_of(*multipart("aaa", model="whisper-2"))
     assert call_of(replace(multipart("aaa")[1], body=multipart("aaa")[0])).model == "whisper-1"
+
+
+MANGLED = {
+    "a part after the end": lambda whole: (
+        whole + b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nx\r\n--b--'
+    ),
+    "a delimiter that goes on": lambda whole: whole.replace(b"\r\n--b\r\n", b"\r\n--bX\r\n", 1),
+    "text before the first part": lambda whole: b"preamble\r\n" + whole,
+    "no end": lambda whole: whole.replace(b"--b--\r\n", b""),
+    "a part without headers": lambda whole: whole.replace(b"\r\n\r\n", b"\r\n", 1),
+}
+
+
+@pytest.mark.parametrize("mangle", MANGLED.values(), ids=MANGLED.keys())
+def test_multipart_that_readers_may_read_in_two_ways_counts_by_its_bytes(mangle: Callable[[bytes], bytes]) -> None:
+    whole, request = multipart("b")
+    mangled = mangle(whole)
+    assert mangled != whole
+    assert body.read(replace(request, body=mangled), 1 << 20).kind == "raw"
+    assert key_of(mangled, request) != key_of(whole, request)
+
+
+def test_every_header_of_a_part_counts() -> None:
+    whole, request = multipart("b")
+    other = whole.replace(b'filename="a.wav"', b"filename*=utf-8''b.wav")
+    assert key_of(whole, request) != key_of(other, request)
+    assert key_of(whole, request) != key_of(whole.replace(b"audio/wav", b"audio/mpeg"), request)
+
+
+def test_text_beyond_latin_1_keeps_requests_apart() -> None:
+    def at(name: str) -> Request:
+        return vary(path=f"/openai/deployments/{name}/chat/completions")
+
+    assert key_of(CHAT, at("\u6a21")) != key_of(CHAT, at("\u578b"))
+    assert key_of(CHAT, vary(query="model=\u6a21")) != key_of(CHAT, vary(query="model=\u578b"))
+    assert key_of(CHAT, at("\udcff")) != key_of(CHAT, at("\udcfe"))
+
+
+@pytest.mark.parametrize(
+    "header", ["x-portkey-provider", "x-portkey-virtual-key", "helicone-cache-seed", "cf-aig-skip-cache"]
+)
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/v1/messages", b'{"max_tokens":1,"messages":[]}'),
+        ("/v1beta/models/g:generateContent", b'{"contents":[]}'),
+        ("/v2/chat", b'{"messages":[]}'),
+        ("/v1/embeddings", b'{"input":"x"}'),
+    ],
+)
+def test_what_a_gateway_routes_by_counts_in_every_protocol(header: str, path: str, sent: bytes) -> None:
+    plain = vary(path=path, headers=Headers([("host", "gateway")]))
+    routed = vary(path=path, headers=Headers([("host", "gateway"), (header, "a")]))
+    assert key_of(sent, plain) != key_of(sent, routed)
+
+
+def test_an_ignored_path_to_one_item_leaves_the_rules_for_all_items_alone() -> None:
+    rules = KeyRules(ignore=(("input", "0", "name"),), profiles=PROFILES)
+    assert key_of(codex("1"), RESPONSES, rules) == key_of(codex("2"), RESPONSES, rules)
 
 
 def test_a_content_coding_does_not_count() -> None:
