@@ -13,7 +13,8 @@ from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
 from . import bridge, isolation, websockets
-from .cache import Cache, Exchange, proxy_user_required
+from .cache import Cache, proxy_user_required
+from .exchange import Exchange
 from .isolation import Isolation
 from .policy import OUR_HEADERS
 from .protocols.base import Ending

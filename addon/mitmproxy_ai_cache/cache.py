@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
 
 from . import body as bodies
 from . import content_coding, gate, policy, protocols, replay
 from .capture import Capture
 from .entry import Entry
+from .exchange import Exchange
 from .hosts import ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
 from .key import fingerprint, public_query
 from .messages import Headers, Request, Response
-from .policy import CacheControl, Decision
+from .policy import CacheControl
+from .protocols.anything import error_for_host
 from .protocols.base import Answer, Call, Ending, Verdict, json_response
-from .protocols.exchange import error_for_host
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
@@ -32,37 +32,6 @@ MISS_STATUS = 424
 
 _IN_THREAD_FROM = 256 * 1024
 """Bytes: judging a longer answer takes milliseconds and leaves the event loop."""
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request and what became of it."""
-
-    request: Request
-    call: Call | None = None
-    status: str = ""
-    """HIT, MISS, BYPASS, REFRESH; empty where the request is none of our business."""
-    reason: str = ""
-    key: str = ""
-    decision: Decision = field(default_factory=Decision)
-    control: CacheControl = field(default_factory=CacheControl)
-    response: Response | None = None
-    """What to answer with at once, without a provider."""
-    entry: Entry | None = None
-    age: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-    first_byte: float = 0.0
-    ended: float = 0.0
-    status_code: int = 0
-    capture: Capture | None = None
-
-    @property
-    def samples(self) -> bool:
-        """Whether the provider would answer each time anew: anything but temperature 0."""
-        return self.call is not None and self.call.body.object.get("temperature") != 0
-
-    def seconds(self) -> float:
-        return (self.ended or time.monotonic()) - self.started
 
 
 class Cache:
@@ -143,7 +112,7 @@ class Cache:
         if request.host not in self.hosts or is_side_traffic(request.host, request.path):
             self._no_call(exchange)
         elif self.settings.everything:
-            return protocols.EXCHANGE.recognise(request, body)
+            return protocols.ANYTHING.recognise(request, body)
         else:
             self._bypass(exchange, "get" if request.method in ("GET", "HEAD") else policy.why_unrecognised(body))
         return None
@@ -238,7 +207,7 @@ class Cache:
     def _refuse(self, exchange: Exchange, code: str, message: str) -> None:
         host = exchange.request.host
         call = exchange.call
-        known = call is not None and call.protocol is not protocols.EXCHANGE
+        known = call is not None and call.protocol is not protocols.ANYTHING
         error = (
             call.protocol.error(MISS_STATUS, code, message)
             if call is not None and known

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from . import replay, units
-
-if TYPE_CHECKING:
-    from .cache import Exchange
+from .exchange import Exchange
 
 logger = logging.getLogger("ai-cache")
 

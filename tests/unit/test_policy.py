@@ -13,7 +13,7 @@ from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.hosts import HostList, ai_hosts
 from mitmproxy_ai_cache.messages import Headers, Request, Response
 from mitmproxy_ai_cache.policy import CacheControl, Decision, decide, mismatch, not_kept, ttl_of, why_unrecognised
-from mitmproxy_ai_cache.protocols import EXCHANGE
+from mitmproxy_ai_cache.protocols import ANYTHING
 from mitmproxy_ai_cache.protocols.base import Call, Verdict
 from mitmproxy_ai_cache.settings import MODES, Settings
 from mitmproxy_ai_cache.websockets import refusal
@@ -26,7 +26,7 @@ def request(*headers: tuple[str, str], path: str = "/v1/chat/completions", **mor
 
 def call(kind: str = "json", bypass: str = "", live: bool = False) -> Call:
     body = Body(kind, b'{"messages":[]}')
-    return Call(EXCHANGE, "gpt", False, body, "api.openai.com", "/v1/chat/completions", bypass, live)
+    return Call(ANYTHING, "gpt", False, body, "api.openai.com", "/v1/chat/completions", bypass, live)
 
 
 def settings(mode: str = "cache", **options: Any) -> Settings:

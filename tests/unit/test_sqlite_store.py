@@ -22,7 +22,7 @@ import pytest
 
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.stores import SqliteStore, StoreError, for_url
-from mitmproxy_ai_cache.stores.sqlite import VERSION
+from mitmproxy_ai_cache.stores.sqlite_file import VERSION
 
 ADDON = Path(__file__).resolve().parents[2] / "addon"
 PLENTY = 1 << 30

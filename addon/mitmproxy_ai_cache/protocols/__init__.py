@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from ..body import Body
 from ..messages import Request
 from .anthropic_messages import AnthropicComplete, AnthropicCountTokens, AnthropicMessages
+from .anything import Anything
 from .base import ANYWHERE, Call, Protocol
 from .bedrock import BedrockConverse, BedrockGuardrail, BedrockInvoke
 from .cohere import CohereChat, CohereGenerate, CohereResults, Rerank
-from .exchange import Exchange
 from .gemini import GeminiCountTokens, GeminiEmbed, GeminiGenerate, GeminiInteractions
 from .ollama import OllamaChat, OllamaEmbed
 from .openai_chat import NO_DONE_HOSTS, OpenAIChat, OpenAICompletions
@@ -18,7 +18,7 @@ from .openai_media import OpenAIEmbeddings, OpenAIImages, OpenAIModerations, Ope
 from .openai_responses import OpenAIInputTokens, OpenAIResponses
 from .text_generation import AlephAlphaComplete, HuggingFaceGeneration, WatsonxGeneration
 
-EXCHANGE = Exchange()
+ANYTHING = Anything()
 
 
 class Registry:

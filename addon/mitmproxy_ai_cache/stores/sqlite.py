@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -20,45 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ..entry import Entry
+from . import sqlite_file
 from .base import Store, StoreError
 
 logger = logging.getLogger("ai-cache")
-
-VERSION = 1
-"""`PRAGMA user_version`. Older files are migrated in place by `_MIGRATIONS`, newer ones are set aside."""
-
-_APPLICATION_ID = 0x41494331
-"""`PRAGMA application_id`: "AIC1". A file without it that has tables is somebody else's."""
-
-_MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE entry (
-        id INTEGER PRIMARY KEY,
-        key TEXT NOT NULL UNIQUE,
-        created REAL NOT NULL,
-        used REAL NOT NULL,
-        expires REAL,
-        size INTEGER NOT NULL,
-        protocol TEXT NOT NULL,
-        model TEXT NOT NULL,
-        url TEXT NOT NULL,
-        namespace TEXT NOT NULL,
-        issued TEXT,
-        answer BLOB NOT NULL,
-        request BLOB NOT NULL
-    );
-    CREATE INDEX entry_used ON entry (used);
-    CREATE INDEX entry_expires ON entry (expires) WHERE expires IS NOT NULL;
-    CREATE INDEX entry_issued ON entry (issued) WHERE issued IS NOT NULL;
-    CREATE TABLE total (entries INTEGER NOT NULL, size INTEGER NOT NULL);
-    INSERT INTO total VALUES (0, 0);
-    CREATE TRIGGER entry_added AFTER INSERT ON entry
-        BEGIN UPDATE total SET entries = entries + 1, size = size + new.size; END;
-    CREATE TRIGGER entry_removed AFTER DELETE ON entry
-        BEGIN UPDATE total SET entries = entries - 1, size = size - old.size; END;
-    """,
-)
-"""From version n to n+1. `total` makes the size of a million entries known without counting them."""
 
 _INSERT = """
     INSERT INTO entry (key, created, used, expires, size, protocol, model, url, namespace, issued, answer, request)
@@ -68,8 +32,6 @@ _INSERT = """
 _QUEUE = 1000
 _BATCH = 500
 _QUEUE_BYTES = 256 << 20
-_BUSY = 5.0
-"""Seconds to wait for a lock of another process."""
 _TOUCH_AFTER = 60.0
 """Seconds: an entry's last use is written down at most this often."""
 _KEEP_EXPIRED = 86400.0
@@ -112,7 +74,7 @@ class SqliteStore(Store):
 
     async def open(self) -> None:
         try:
-            self._reader = self._open_or_set_aside()
+            self._reader = sqlite_file.open_or_set_aside(self.path)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
         self._writer = threading.Thread(target=self._write_all, name="ai-cache store", daemon=True)
@@ -226,7 +188,7 @@ class SqliteStore(Store):
                 connection = None
             try:
                 generation = self._generation
-                connection = connection or _use_wal(self._connect())
+                connection = connection or sqlite_file.use_wal(sqlite_file.connect(self.path))
                 self._commit(connection, batch)
                 self._complained = False
             except (sqlite3.Error, ValueError, OverflowError) as error:
@@ -279,7 +241,7 @@ class SqliteStore(Store):
 
     def _give_up(self, batch: list[_Write], error: Exception) -> None:
         self.dropped += len(batch)
-        if isinstance(error, sqlite3.Error) and _is_damage(error):
+        if isinstance(error, sqlite3.Error) and sqlite_file.is_damage(error):
             self._damaged = error
         if not self._complained:
             self._complained = True
@@ -300,116 +262,14 @@ class SqliteStore(Store):
             self._reader.close()
             self._reader = None
 
-    # The file
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-
-    def _open_or_set_aside(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for _ in range(2):
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            connection = None
-            try:
-                connection = self._connect()
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
-                if not _is_ours(connection):
-                    connection.close()
-                    raise StoreError(
-                        f"{self.path} is a database of another program; name another file in ai_cache_store"
-                    )
-                if version <= VERSION:
-                    _use_wal(connection)
-                    self._migrate(connection)
-                    connection.execute("SELECT entries, size FROM total").fetchone()
-                    connection.execute("PRAGMA busy_timeout = 0")
-                    return connection
-                reason = f"it was written by a newer version (format {version}, this one knows {VERSION})"
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
-                    raise
-                reason = f"it is damaged ({error})"
-            if connection is not None:
-                connection.close()
-            self._set_aside(reason)
-        raise sqlite3.OperationalError("a fresh file could not be opened either")
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Bring the file to `VERSION`, each step in a transaction; two proxies may start at once."""
-        while True:
-            connection.execute("BEGIN IMMEDIATE")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version >= VERSION:
-                connection.execute("COMMIT")
-                return
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            for statement in _statements(_MIGRATIONS[version]):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {version + 1}")
-            connection.execute("COMMIT")
-
     def _recover(self, error: sqlite3.Error) -> None:
         """A file that turns out damaged while it is in use is set aside, and a new one begun."""
-        if not _is_damage(error):
+        if not sqlite_file.is_damage(error):
             return
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        self._set_aside(f"it is damaged ({error})")
+        sqlite_file.set_aside(self.path, f"it is damaged ({error})")
         self._generation += 1
         with suppress(OSError, sqlite3.Error):
-            self._reader = self._open_or_set_aside()
-
-    def _set_aside(self, reason: str) -> None:
-        """Rename the file and its companions. Nothing is deleted."""
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        aside = self.path.with_name(f"{self.path.name}.{stamp}.aside")
-        number = 1
-        while aside.exists():
-            number += 1
-            aside = self.path.with_name(f"{self.path.name}.{stamp}-{number}.aside")
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
-        logger.warning("ai-cache: %s was set aside as %s: %s", self.path, aside.name, reason)
-
-
-def _is_ours(connection: sqlite3.Connection) -> bool:
-    """Whether the file is a store, or still empty."""
-    if connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID:
-        return True
-    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return tables == 0
-
-
-def _use_wal(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Readers that do not wait for writers. Switching to WAL does not wait for others that do the same: several
-    proxies may start at once."""
-    deadline = time.monotonic() + _BUSY
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file's content is at fault, not a lock, the disk or permissions."""
-    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return True
-    return "no such table" in str(error) or "no such column" in str(error)
-
-
-def _statements(script: str) -> list[str]:
-    """The statements of a script, triggers in one piece."""
-    statements, current = [], ""
-    for line in script.splitlines():
-        current += line + "\n"
-        if sqlite3.complete_statement(current):
-            statements.append(current)
-            current = ""
-    return statements
+            self._reader = sqlite_file.open_or_set_aside(self.path)

@@ -14,7 +14,7 @@ from .anthropic_messages import anthropic_error
 from .base import Answer, Call, Finding, Protocol, json_response, text
 
 
-class Exchange(Protocol):
+class Anything(Protocol):
     name = "exchange"
     tokens: tuple[str, ...] = ()
 

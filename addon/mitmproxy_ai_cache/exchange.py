@@ -1,0 +1,43 @@
+"""One request and what became of it: the value that is handed along the way of a call."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from .capture import Capture
+from .entry import Entry
+from .messages import Request, Response
+from .policy import CacheControl, Decision
+from .protocols.base import Call
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and what became of it."""
+
+    request: Request
+    call: Call | None = None
+    status: str = ""
+    """HIT, MISS, BYPASS, REFRESH; empty where the request is none of our business."""
+    reason: str = ""
+    key: str = ""
+    decision: Decision = field(default_factory=Decision)
+    control: CacheControl = field(default_factory=CacheControl)
+    response: Response | None = None
+    """What to answer with at once, without a provider."""
+    entry: Entry | None = None
+    age: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    first_byte: float = 0.0
+    ended: float = 0.0
+    status_code: int = 0
+    capture: Capture | None = None
+
+    @property
+    def samples(self) -> bool:
+        """Whether the provider would answer each time anew: anything but temperature 0."""
+        return self.call is not None and self.call.body.object.get("temperature") != 0
+
+    def seconds(self) -> float:
+        return (self.ended or time.monotonic()) - self.started

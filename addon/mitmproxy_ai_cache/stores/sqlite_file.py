@@ -1,0 +1,172 @@
+"""The file of the SQLite store: made, migrated in place, and set aside where it cannot be used.
+
+Whatever its state, the proxy starts and nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from .base import StoreError
+
+logger = logging.getLogger("ai-cache")
+
+VERSION = 1
+"""`PRAGMA user_version`. Older files are migrated in place by `_MIGRATIONS`, newer ones are set aside."""
+
+_APPLICATION_ID = 0x41494331
+"""`PRAGMA application_id`: "AIC1". A file without it that has tables is somebody else's."""
+
+_MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,
+        created REAL NOT NULL,
+        used REAL NOT NULL,
+        expires REAL,
+        size INTEGER NOT NULL,
+        protocol TEXT NOT NULL,
+        model TEXT NOT NULL,
+        url TEXT NOT NULL,
+        namespace TEXT NOT NULL,
+        issued TEXT,
+        answer BLOB NOT NULL,
+        request BLOB NOT NULL
+    );
+    CREATE INDEX entry_used ON entry (used);
+    CREATE INDEX entry_expires ON entry (expires) WHERE expires IS NOT NULL;
+    CREATE INDEX entry_issued ON entry (issued) WHERE issued IS NOT NULL;
+    CREATE TABLE total (entries INTEGER NOT NULL, size INTEGER NOT NULL);
+    INSERT INTO total VALUES (0, 0);
+    CREATE TRIGGER entry_added AFTER INSERT ON entry
+        BEGIN UPDATE total SET entries = entries + 1, size = size + new.size; END;
+    CREATE TRIGGER entry_removed AFTER DELETE ON entry
+        BEGIN UPDATE total SET entries = entries - 1, size = size - old.size; END;
+    """,
+)
+"""From version n to n+1. `total` makes the size of a million entries known without counting them."""
+
+BUSY = 5.0
+"""Seconds to wait for a lock of another process."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+
+
+def open_or_set_aside(path: Path) -> sqlite3.Connection:
+    """A connection for look-ups, that waits for nobody. Raises `StoreError`, `OSError` and `sqlite3.Error`.
+
+    A damaged file, or one from a newer version, is set aside and a fresh one begun.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for _ in range(2):
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = connect(path)
+        try:
+            reason = _make_ready(connection)
+            if not reason:
+                return connection
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if isinstance(error, sqlite3.OperationalError) and not is_damage(error):
+                raise
+            reason = f"it is damaged ({error})"
+        connection.close()
+        if reason == _FOREIGN:
+            raise StoreError(f"{path} is {_FOREIGN}; name another file in ai_cache_store")
+        set_aside(path, reason)
+    raise sqlite3.OperationalError("a fresh file could not be opened either")
+
+
+_FOREIGN = "a database of another program"
+
+
+def _make_ready(connection: sqlite3.Connection) -> str:
+    """Migrate the file; or why it cannot be used."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if not _is_ours(connection):
+        return _FOREIGN
+    if version > VERSION:
+        return f"it was written by a newer version (format {version}, this one knows {VERSION})"
+    use_wal(connection)
+    _migrate(connection)
+    connection.execute("SELECT entries, size FROM total").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    return ""
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to `VERSION`, each step in a transaction; two proxies may start at once."""
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version >= VERSION:
+            connection.execute("COMMIT")
+            return
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        for statement in _statements(_MIGRATIONS[version]):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+        connection.execute("COMMIT")
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Rename the file and its companions. Nothing is deleted."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = path.with_name(f"{path.name}.{stamp}.aside")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{stamp}-{number}.aside")
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    logger.warning("ai-cache: %s was set aside as %s: %s", path, aside.name, reason)
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Whether the file is a store, or still empty."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID:
+        return True
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return tables == 0
+
+
+def use_wal(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Readers that do not wait for writers. Switching to WAL does not wait for others that do the same: several
+    proxies may start at once."""
+    deadline = time.monotonic() + BUSY
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file's content is at fault, not a lock, the disk or permissions."""
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return True
+    return "no such table" in str(error) or "no such column" in str(error)
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script, triggers in one piece."""
+    statements, current = [], ""
+    for line in script.splitlines():
+        current += line + "\n"
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements
