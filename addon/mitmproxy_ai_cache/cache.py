@@ -354,6 +354,8 @@ class Cache:
             live=call.live,
             namespace=self._namespace(request),
             issued=call.protocol.issued(answer),
+            input_tokens=verdict.usage.input,
+            output_tokens=verdict.usage.output,
             first_byte=exchange.first_byte,
             total=exchange.seconds(),
         )

@@ -54,6 +54,9 @@ class Entry:
     namespace: str = ""
     issued: str = ""
     """The id a later request may name."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    """As the provider counted them."""
     first_byte: float = 0.0
     """Seconds from the request to the head of the answer, as the provider took them."""
     total: float = 0.0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
+from . import usage
 from .framing import Stream, eventstream, json_array, ndjson, sse, tag_of
 from .protocols.base import Answer, Call, Ending, Finding, Verdict
 
@@ -19,36 +22,41 @@ def verdict(call: Call, answer: Answer) -> Verdict:
     if answer.status != 200:
         return Verdict(clean or _closes(answer.body), False, tag, f"status-{answer.status}")
     found = Finding()
+    values: list[Any] = []
     if tag == "json":
-        tag = _judge_json(call, answer, found)
+        tag, values = _judge_json(call, answer, found)
     elif tag == "raw":
         call.protocol.judge_raw(call, answer, found)
     else:
         stream = _STREAMS[tag](answer.body)
+        values = [event.object for event in stream.events]
         call.protocol.judge_stream(call, stream, found)
         _framing(stream, found)
     whole = found.terminal or (found.needs_framing and clean)
     if not whole:
         reason = found.problem if found.problem == "malformed" else "truncated"
         return Verdict(False, False, tag, reason, tuple(found.stop))
-    return Verdict(True, not found.problem, tag, found.problem or "complete", tuple(found.stop))
+    counted = usage.read(
+        place for value in values if isinstance(value, dict) for place in call.protocol.usage_places(value)
+    )
+    return Verdict(True, not found.problem, tag, found.problem or "complete", tuple(found.stop), counted)
 
 
-def _judge_json(call: Call, answer: Answer, found: Finding) -> str:
+def _judge_json(call: Call, answer: Answer, found: Finding) -> tuple[str, list[Any]]:
     if call.stream and answer.body.lstrip()[:1] == b"[":
         stream = json_array.parse(answer.body)
         if stream.at_boundary and stream.events:
             call.protocol.judge_stream(call, stream, found)
-            return "json-array"
+            return "json-array", [event.object for event in stream.events]
     try:
         value = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         found.problem = "malformed" if answer.ending is Ending.CLEAN else ""
-        return "json"
+        return "json", []
     found.terminal = isinstance(value, dict | list)
     found.needs_framing = not found.terminal
     call.protocol.judge_json(call, value, found)
-    return "json"
+    return "json", [value]
 
 
 def _framing(stream: Stream, found: Finding) -> None:

@@ -33,6 +33,7 @@ class Stats:
         """Requests that a replay or `fail_mode` refused, by host."""
         self.refused_upgrades = 0
         self.saved_seconds = 0.0
+        self.saved_tokens = 0
         self._served: Counter[str] = Counter()
 
     def hit(self, exchange: Exchange) -> None:
@@ -41,6 +42,7 @@ class Stats:
         assert entry is not None
         if exchange.samples and (exchange.key in self._served or len(self._served) < _REMEMBERED):
             self._served[exchange.key] += 1
+        self.saved_tokens += entry.input_tokens + entry.output_tokens
         self.saved_seconds += max(0.0, entry.total - exchange.seconds())
         logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
 
@@ -86,7 +88,7 @@ class Stats:
         )
         lines = [f"{self.calls} AI {'call' if self.calls == 1 else 'calls'}: {counts or 'none'}; {self.stored} stored"]
         if self.saved_seconds >= 0.05:
-            lines[0] += f"; {units.human_duration(self.saved_seconds)} of waiting saved"
+            lines[0] += f"; saved {self._savings()}"
         lines += [
             f"  {status} {reason}: {count}"
             for (status, reason), count in self.reasons.most_common()
@@ -103,6 +105,10 @@ class Stats:
                 "(for evals or best-of-n set ai_cache_samples=N)"
             )
         return lines
+
+    def _savings(self) -> str:
+        waiting = f"{units.human_duration(self.saved_seconds)} of waiting"
+        return f"{self.saved_tokens:,} tokens and {waiting}" if self.saved_tokens else waiting
 
 
 def describe(exchange: Exchange, note: str) -> str:

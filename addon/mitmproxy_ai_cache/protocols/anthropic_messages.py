@@ -6,6 +6,7 @@ Source: Anthropic API reference "Messages", "Streaming".
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ..body import Body
@@ -36,6 +37,9 @@ class AnthropicMessages(Protocol):
 
     def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
         judge_message_events(stream.events, found)
+
+    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
+        return message_usage(value)
 
     def error(self, status: int, code: str, message: str) -> Response:
         return anthropic_error(status, code, message)
@@ -92,6 +96,12 @@ def anthropic_call(protocol: Protocol, request: Request, body: Body) -> Call:
 
 def anthropic_error(status: int, code: str, message: str) -> Response:
     return json_response(status, {"type": "error", "error": {"type": code, "message": message}})
+
+
+def message_usage(value: dict[str, Any]) -> Iterable[Any]:
+    """`message_start` counts the input, `message_delta` the output so far."""
+    message = value.get("message")
+    return (message.get("usage") if isinstance(message, dict) else None, value.get("usage"))
 
 
 def judge_message(value: Any, found: Finding) -> None:

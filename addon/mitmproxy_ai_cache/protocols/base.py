@@ -17,6 +17,7 @@ import orjson
 from ..body import Body
 from ..framing import Stream
 from ..messages import Headers, Request, Response
+from ..usage import NONE, Usage
 
 ANYWHERE = "*"
 """The token of a protocol whose paths end in anything; it is asked last."""
@@ -72,6 +73,8 @@ class Verdict:
     """`complete`, or a machine-readable reason that also stands in the log."""
     stop: tuple[str, ...] = ()
     """The stop reasons as the provider names them."""
+    usage: Usage = NONE
+    """Tokens as the provider counted them."""
 
 
 @dataclass(slots=True)
@@ -114,6 +117,10 @@ class Protocol:
         """Look at an answer that is neither JSON nor a stream."""
         found.needs_framing = True
         found.problem = "unexpected-content-type"
+
+    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
+        """Where an answer, or one event of it, says how many tokens it took."""
+        return (value.get("usage"),)
 
     def issued(self, answer: Answer) -> str:
         """The id this answer issued that a later request may name (`previous_response_id`), or nothing."""

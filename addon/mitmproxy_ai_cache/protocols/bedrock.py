@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,7 +16,7 @@ from ..body import Body
 from ..framing import Event, Stream
 from ..messages import Request, Response
 from . import live
-from .anthropic_messages import judge_message, judge_message_events
+from .anthropic_messages import judge_message, judge_message_events, message_usage
 from .base import Call, Finding, Protocol, has_error, json_response, members, text
 
 _MODEL = re.compile(r"/model/(.+)/(converse|converse-stream|invoke|invoke-with-response-stream)$")
@@ -86,6 +88,14 @@ class BedrockInvoke(BedrockConverse):
         else:
             found.stop += _stops(value)
 
+    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
+        inner = value.get("bytes")
+        if isinstance(inner, str):
+            with suppress(ValueError):
+                chunk = Event("", base64.b64decode(inner, validate=True)).object
+                return _metrics(chunk)
+        return _metrics(value)
+
     def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
         chunks: list[Event] = []
         for event in stream.events:
@@ -127,6 +137,16 @@ class BedrockGuardrail(BedrockConverse):
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
         if not isinstance(value, dict) or not value.get("action"):
             found.problem = "error-in-body"
+
+
+def _metrics(value: dict[str, Any]) -> Iterable[Any]:
+    """Of a vendor's own body or chunk: what Bedrock counted last, for it counts for every vendor."""
+    nova = value.get("metadata")
+    yield value
+    yield from members(value, "results")
+    yield nova.get("usage") if isinstance(nova, dict) else None
+    yield from message_usage(value)
+    yield value.get("amazon-bedrock-invocationMetrics")
 
 
 def _is_empty(value: Any) -> bool:

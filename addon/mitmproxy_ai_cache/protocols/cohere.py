@@ -5,6 +5,7 @@ Source: Cohere API reference "Chat", "Chat with streaming", "Migrating from v1";
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..body import Body
@@ -53,6 +54,15 @@ class CohereChat(Protocol):
             elif kind == "stream-end" and event.object.get("is_finished") is True:
                 found.terminal = True
                 self._finish(event.object, found)
+
+    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
+        """v2 puts it under `usage`, v1 under `meta`, streams into their last event."""
+        for holder in (value, value.get("response"), value.get("delta")):
+            if isinstance(holder, dict):
+                for place in (holder.get("usage"), holder.get("meta")):
+                    if isinstance(place, dict):
+                        yield place.get("billed_units")
+                        yield place.get("tokens") or place
 
     @staticmethod
     def _finish(value: dict[str, Any], found: Finding) -> None:

@@ -6,6 +6,7 @@ Source: Gemini API reference; the absence of a terminal event and the CRLF line 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +71,14 @@ class GeminiGenerate(Protocol):
         if not finished:
             found.problem = "no-candidates"
         found.terminal = complete
+
+    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
+        interaction = value.get("interaction")
+        return (
+            value.get("usageMetadata"),
+            value.get("usage"),
+            interaction.get("usage") if isinstance(interaction, dict) else None,
+        )
 
     def error(self, status: int, code: str, message: str) -> Response:
         return json_response(

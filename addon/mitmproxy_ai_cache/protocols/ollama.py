@@ -5,6 +5,7 @@ Source: Ollama docs/api.md; 23 of 23 requests without `stream` in the corpus wer
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..body import Body
@@ -44,6 +45,9 @@ class OllamaChat(Protocol):
             elif event.object.get("done") is True:
                 found.terminal = True
                 found.stop.append(text(event.object.get("done_reason")))
+
+    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
+        return (value,)
 
     def error(self, status: int, code: str, message: str) -> Response:
         return json_response(status, {"error": message})

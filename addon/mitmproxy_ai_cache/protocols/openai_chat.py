@@ -6,6 +6,7 @@ Source: OpenAI API reference "Chat" and "Streaming"; what other hosts do differe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -86,6 +87,10 @@ class OpenAIChat(Protocol):
             found.needs_framing = answered and (usage or not (wants_usage or call.host == "api.writer.com"))
         else:
             found.terminal = done and answered and (usage or not wants_usage)
+
+    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
+        groq = value.get("x_groq")  # its own name in streams
+        return (groq.get("usage") if isinstance(groq, dict) else None, value.get("usage"))
 
     @staticmethod
     def _choice(choice: dict[str, Any], found: Finding) -> bool:

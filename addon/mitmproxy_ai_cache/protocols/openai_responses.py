@@ -6,6 +6,7 @@ Source: OpenAI API reference "Responses", "Streaming events".
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ..body import Body
@@ -70,6 +71,10 @@ class OpenAIResponses(Protocol):
         elif not members(value, "output"):
             found.problem = found.problem or "no-output"
         found.stop.append(text(details.get("reason")) if isinstance(details, dict) else status)
+
+    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
+        response = value.get("response")
+        return (value.get("usage"), response.get("usage") if isinstance(response, dict) else None)
 
     def issued(self, answer: Answer) -> str:
         match = _ISSUED.search(answer.body)
