@@ -12,7 +12,7 @@ from typing import Any
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import bridge, isolation, websockets
+from . import __version__, bridge, isolation, websockets
 from .cache import Cache, proxy_user_required
 from .exchange import Exchange
 from .isolation import Isolation
@@ -141,6 +141,8 @@ class AICache:
     # Connections
 
     def client_connected(self, client: connection.Client) -> None:
+        if self.cache is not None:
+            self.cache.stats.connections += 1
         bridge.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
 
     def client_disconnected(self, client: connection.Client) -> None:
@@ -165,6 +167,8 @@ class AICache:
     # The request
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
+        if bridge.is_for_us(flow):
+            bridge.follow_base_url(flow)
         path = flow.request.path.partition("?")[0]
         if self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path):
             flow.request.stream = False  # a body we have not seen has no key
@@ -176,6 +180,9 @@ class AICache:
         if cache is None or flow.response is not None or flow.error is not None or not flow.live:
             return
         method = flow.request.method
+        if bridge.is_for_us(flow):
+            flow.response = bridge.response_to(bridge.own_answer(flow, self._state()), method)
+            return
         user = self._proxy_user(flow) if self._isolates_users else None
         if self._isolates_users and user is None:
             flow.response = bridge.response_to(proxy_user_required(), method)
@@ -192,6 +199,9 @@ class AICache:
         if exchange.status:
             self._exchanges[flow.id] = (exchange, flow.request.raw_content, bridge.address_of(flow))
         self._strip_our_headers(flow)
+
+    def _state(self) -> dict[str, object]:
+        return {"status": "ok", "version": __version__, "mode": self._settings.mode, "store": self._settings.store}
 
     @staticmethod
     def _strip_our_headers(flow: http.HTTPFlow) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import collections
 import ipaddress
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from mitmproxy import connection, http
+from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.context import Context
 
+from . import own_address
 from .messages import Headers, Request, Response
 from .protocols.base import Ending
 from .settings import LIST, Option, near
@@ -50,6 +52,32 @@ def response_to(response: Response, method: str) -> http.Response:
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in response.headers
     ]
     return http.Response.make(response.status, b"" if method == "HEAD" else response.body, http.Headers(fields))
+
+
+def is_for_us(flow: http.HTTPFlow) -> bool:
+    """Whether the request is addressed to the proxy itself."""
+    if flow.request.host == own_address.MAGIC_HOST:
+        return True
+    client = flow.client_conn
+    regular = isinstance(client.proxy_mode, mode_specs.RegularMode | mode_specs.UpstreamMode)
+    return regular and not client.tls_established and flow.request.port == client.sockname[1]
+
+
+def follow_base_url(flow: http.HTTPFlow) -> None:
+    """`/https://host/path` becomes the request it stands for; anything else stays."""
+    target = own_address.target_of(flow.request.path)
+    if target is not None:
+        request = flow.request
+        request.scheme, request.host, request.port = target.scheme, target.host, target.port
+        request.path = target.path
+        request.host_header = target.authority
+
+
+def own_answer(flow: http.HTTPFlow, state: dict[str, object]) -> Response:
+    """What the proxy says of itself."""
+    certificate = Path(ctx.options.confdir).expanduser() / "mitmproxy-ca-cert.pem"
+    data = certificate.read_bytes() if certificate.is_file() else None
+    return own_address.answer(flow.request.path, data, state)
 
 
 def address_of(flow: http.HTTPFlow) -> tuple[str, ...]:

@@ -25,12 +25,15 @@ from mitmproxy.addons import (
 )
 
 from .addon import AICache
+from .hosts import HostList
+from .tunnels import Tunnels
 
 
 class ProxyMaster(master.Master):
     """A mitmproxy with the AI cache in it."""
 
-    def __init__(self, announce: Any) -> None:
+    def __init__(self, announce: Any, direct: HostList | None = None) -> None:
+        """`announce` gets the first line; `direct` are hosts that an outer proxy is not asked for."""
         super().__init__(options.Options())
         self.cache_addon = AICache(announce, stream_all=True)
         self.listening = asyncio.Event()
@@ -41,6 +44,7 @@ class ProxyMaster(master.Master):
             proxyauth.ProxyAuth(),
             proxyserver.Proxyserver(),
             self.cache_addon,
+            Tunnels(lambda: self.cache_addon.cache, direct or HostList([])),
             script.ScriptLoader(),
             next_layer.NextLayer(),
             tlsconfig.TlsConfig(),

@@ -32,6 +32,12 @@ class Stats:
         self.refused: Counter[str] = Counter()
         """Requests that a replay or `fail_mode` refused, by host."""
         self.refused_upgrades = 0
+        self.connections = 0
+        """Connections of clients to the proxy."""
+        self.tunnels: Counter[str] = Counter()
+        """Connections that were let through unread, by host."""
+        self.distrust: Counter[str] = Counter()
+        """Clients that did not trust our certificate, by host."""
         self.saved_seconds = 0.0
         self.saved_tokens = 0
         self._served: Counter[str] = Counter()
@@ -61,10 +67,23 @@ class Stats:
         if exchange.call is not None:
             self._count(exchange)
         else:
-            host = exchange.request.host
-            self.refused[host if host in self.refused or len(self.refused) < 1000 else "other hosts"] += 1
+            _count_bounded(self.refused, exchange.request.host)
         level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
         logger.log(level, "%s", describe(exchange, "refused"))
+
+    def tunnelled(self, host: str) -> None:
+        """A connection that is not read. Its host and the count are all that is ever said of it."""
+        _count_bounded(self.tunnels, host)
+
+    def distrusted(self, host: str) -> None:
+        """A client that broke off the handshake over our certificate."""
+        first = host not in self.distrust
+        _count_bounded(self.distrust, host)
+        if first:
+            logger.warning(
+                "ai-cache: a client does not trust our certificate for %s; ai-cache doctor and certs.md help",
+                replay.printable(host),
+            )
 
     def upgrade_refused(self, host: str, path: str) -> None:
         """A WebSocket that was answered with 426."""
@@ -80,7 +99,7 @@ class Stats:
     def summary(self) -> list[str]:
         """A few lines for a person."""
         if not self.calls and not self.refused:
-            return ["no AI calls seen"]
+            return ["no AI calls seen", *self._aside()]
         counts = ", ".join(
             f"{self.statuses[name]} {name}"
             for name in ("HIT", "MISS", "BYPASS", "REFRESH", "STALE")
@@ -104,11 +123,42 @@ class Stats:
                 f"  one answer served {SAMPLED_OFTEN} times or more to a call that samples: {often} "
                 "(for evals or best-of-n set ai_cache_samples=N)"
             )
+        return lines + self._aside()
+
+    def _aside(self) -> list[str]:
+        """What was not read, and whose trust is missing."""
+        lines = []
+        if self.tunnels:
+            hosts = ", ".join(f"{replay.printable(host)} ({count})" for host, count in self.tunnels.most_common(8))
+            more = f" and {len(self.tunnels) - 8} more" if len(self.tunnels) > 8 else ""
+            lines.append(f"  passed unread: {hosts}{more}; to cache one of them add --hosts HOST")
+        if self.distrust:
+            hosts = ", ".join(f"{replay.printable(host)} ({count})" for host, count in self.distrust.most_common(8))
+            lines.append(f"  not trusted by the client: {hosts}; see certs.md or ai-cache doctor")
         return lines
+
+    def as_json(self) -> dict[str, object]:
+        """The report of a run."""
+        return {
+            "calls": self.calls,
+            "statuses": dict(self.statuses),
+            "reasons": {f"{status} {reason}": count for (status, reason), count in self.reasons.items()},
+            "stored": self.stored,
+            "not_stored": dict(self.not_stored),
+            "saved": {"tokens": self.saved_tokens, "seconds": round(self.saved_seconds, 3)},
+            "refused": dict(self.refused),
+            "passed_unread": dict(self.tunnels),
+            "not_trusted": dict(self.distrust),
+        }
 
     def _savings(self) -> str:
         waiting = f"{units.human_duration(self.saved_seconds)} of waiting"
         return f"{self.saved_tokens:,} tokens and {waiting}" if self.saved_tokens else waiting
+
+
+def _count_bounded(counter: Counter[str], name: str) -> None:
+    """Names come from strangers: there are at most a thousand of them."""
+    counter[name if name in counter or len(counter) < 1000 else "others"] += 1
 
 
 def describe(exchange: Exchange, note: str) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import certifi
 import platformdirs
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
 from mitmproxy import certs
 
 CA_VARIABLES = (
@@ -23,6 +28,11 @@ CA_VARIABLES = (
     "CODEX_CA_CERTIFICATE",
 )
 """Variables that replace a client's roots: they get the bundle."""
+
+CERTIFICATE, BUNDLE, JAVA_STORE = "mitmproxy-ca-cert.pem", "ca-bundle.pem", "ca-bundle.p12"
+"""Files in the directory of the authority."""
+
+JAVA_PASSWORD = "changeit"  # noqa: S105 what every JVM has; the store holds no secret
 
 SYSTEM_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -43,7 +53,7 @@ def directory() -> Path:
 def make_authority(confdir: Path) -> Path:
     """The certificate of the authority in `confdir`, made on first use; only its owner can read the private key."""
     confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    certificate = confdir / "mitmproxy-ca-cert.pem"
+    certificate = confdir / CERTIFICATE
     if not certificate.exists():
         certs.CertStore.from_store(confdir, "mitmproxy", 2048)
     return certificate
@@ -53,13 +63,31 @@ def write_bundle(confdir: Path, certificate: Path, environ: Mapping[str, str]) -
     """One file with the system's roots, what the CA variables of `environ` name already, and ours."""
     named = [environ[name] for name in (*CA_VARIABLES, "NODE_EXTRA_CA_CERTS") if environ.get(name)]
     system = [path for path in SYSTEM_BUNDLES if os.path.isfile(path)][:1]
-    bundle = confdir / "ca-bundle.pem"
+    bundle = confdir / BUNDLE
     content = b"\n".join(_certificates([certifi.where(), *system, *named, str(certificate)])) + b"\n"
     if not bundle.exists() or bundle.read_bytes() != content:
-        partial = bundle.with_name(f"{bundle.name}.{os.getpid()}")
-        partial.write_bytes(content)
-        partial.replace(bundle)
+        _write(bundle, content)
     return bundle
+
+
+def write_java_store(confdir: Path) -> Path:
+    """The bundle as a trust store for Java, made anew when the bundle is newer."""
+    bundle, store = confdir / BUNDLE, confdir / JAVA_STORE
+    if not store.exists() or store.stat().st_mtime < bundle.stat().st_mtime:
+        found = []
+        for number, pem in enumerate(_certificates([str(bundle)])):
+            with suppress(ValueError), warnings.catch_warnings(action="ignore"):  # the system's roots have odd ones
+                found.append(pkcs12.PKCS12Certificate(x509.load_pem_x509_certificate(pem), b"%d" % number))
+        encryption = serialization.BestAvailableEncryption(JAVA_PASSWORD.encode())
+        _write(store, pkcs12.serialize_java_truststore(found, encryption))
+    return store
+
+
+def _write(file: Path, content: bytes) -> None:
+    """All or nothing: others may read it at this moment."""
+    partial = file.with_name(f"{file.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(file)
 
 
 def _certificates(files: Iterable[str]) -> list[bytes]:

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 
 import pytest
-from corpus.recorded import exchanges, needs_corpus
 
+from corpus.recorded import exchanges, needs_corpus
 from mitmproxy_ai_cache import gate
 
 pytestmark = needs_corpus

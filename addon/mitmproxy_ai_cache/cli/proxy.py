@@ -7,15 +7,21 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mitmproxy import exceptions
 
 from .. import trust
+from ..hosts import HostList
 from ..master import ProxyMaster, quiet_logs
 from ..settings import MODES, Settings, SettingsError
+from ..stats import Stats
+from . import outer
 from .sources import gather
 
 
@@ -26,8 +32,7 @@ class StartError(Exception):
 def add_options(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--store", metavar="URL", help="sqlite:///PATH (default: in your cache directory) or memory:")
     parser.add_argument("--mode", choices=MODES, help="what to do with calls (default: cache)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=port, help="port to listen on, 0 for any (default: %(default)s)")
+    add_address(parser, port)
     parser.add_argument("--hosts", action="append", metavar="GLOB", help="one more AI host; may be repeated")
     parser.add_argument(
         "--set",
@@ -36,7 +41,19 @@ def add_options(parser: argparse.ArgumentParser, port: int) -> None:
         default=[],
         help="any other option, ours (see: ai-cache options) or mitmproxy's; may be repeated",
     )
+    parser.add_argument(
+        "--ephemeral-ca", action="store_true", help="a certificate authority for this run only, gone afterwards (CI)"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
+
+
+def add_address(parser: argparse.ArgumentParser, port: int) -> None:
+    """`--host` and `--port`; AI_CACHE_HOST and AI_CACHE_PORT for containers."""
+    host, number = os.environ.get("AI_CACHE_HOST", "127.0.0.1"), os.environ.get("AI_CACHE_PORT", str(port))
+    parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=number, help="port to listen on, 0 for any (default: %(default)s)"
+    )
 
 
 def _port(text: str) -> int:
@@ -45,42 +62,82 @@ def _port(text: str) -> int:
     return int(text)
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A proxy that listens, and the directory of its certificate authority."""
+
+    master: ProxyMaster
+    confdir: Path
+
+    @property
+    def url(self) -> str:
+        host, port = self.master.address
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        return f"http://{reachable}:{port}"
+
+    @property
+    def stats(self) -> Stats:
+        cache = self.master.cache_addon.cache
+        return cache.stats if cache is not None else Stats()
+
+
 @asynccontextmanager
-async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncIterator[ProxyMaster]:
+async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncIterator[Running]:
     """A running proxy. Raises `StartError` before it yields, `SettingsError` for wrong options."""
     quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING)
     values = {name: found.value for name, found in gather(arguments, os.environ, Path.cwd()).items()}
     Settings.parse(values)
     announce = (lambda line: None) if arguments.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
-    master = ProxyMaster(announce)
-    confdir = trust.directory()
-    others = [text for text in arguments.set if not text.startswith("ai_cache_")]
-    try:
-        certificate = trust.make_authority(confdir)
-        bundle = trust.write_bundle(confdir, certificate, os.environ)
-        fixed = {
-            "confdir": str(confdir),
-            "listen_host": arguments.host,
-            "listen_port": arguments.port,
-            "tcp_timeout": 7200,
-            "ssl_verify_upstream_trusted_ca": str(bundle),
-        }
-        master.configure({**fixed, **values}, others)
-    except (exceptions.OptionsError, OSError) as error:
-        raise StartError(str(error)) from None
-    running = asyncio.create_task(_run(master))
-    listening = asyncio.create_task(master.listening.wait())
-    try:
-        await asyncio.wait([running, listening], return_when=asyncio.FIRST_COMPLETED)
-        if not master.listening.is_set():
-            raise StartError(
-                f"the proxy did not start on {arguments.host}:{arguments.port}, see above; --port 0 takes a free port"
-            )
-        yield master
-    finally:
-        master.stop()
-        listening.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+    with _authority(arguments.ephemeral_ca) as confdir:
+        master = ProxyMaster(announce, HostList(outer.globs(outer.no_proxy(os.environ))))
+        try:
+            certificate = trust.make_authority(confdir)
+            bundle = trust.write_bundle(confdir, certificate, os.environ)
+            fixed = {
+                "confdir": str(confdir),
+                "listen_host": arguments.host,
+                "listen_port": arguments.port,
+                "tcp_timeout": 7200,
+                "ssl_verify_upstream_trusted_ca": str(bundle),
+                **_outer_proxy(arguments),
+            }
+            others = [text for text in arguments.set if not text.startswith("ai_cache_")]
+            master.configure({**fixed, **values}, others)
+        except (exceptions.OptionsError, outer.UnusableProxy, OSError) as error:
+            raise StartError(str(error)) from None
+        running = asyncio.create_task(_run(master))
+        listening = asyncio.create_task(master.listening.wait())
+        try:
+            await asyncio.wait([running, listening], return_when=asyncio.FIRST_COMPLETED)
+            if not master.listening.is_set():
+                raise StartError(
+                    f"no start on {arguments.host}:{arguments.port}, see above; --port 0 takes a free port"
+                )
+            yield Running(master, confdir)
+        finally:
+            master.stop()
+            listening.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+@contextmanager
+def _authority(ephemeral: bool) -> Iterator[Path]:
+    """The directory of the certificate authority: the user's, or one that is gone afterwards."""
+    if not ephemeral:
+        yield trust.directory()
+        return
+    with tempfile.TemporaryDirectory(prefix="ai-cache-ca-") as folder:
+        yield Path(folder)
+
+
+def _outer_proxy(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A proxy that was there before us becomes the one we go through, unless a mode was asked for."""
+    found = outer.proxy(os.environ)
+    if found is None or any(text.startswith("mode=") for text in arguments.set):
+        return {}
+    if not arguments.quiet:
+        print(f"ai-cache: going on through the proxy {found.url} that HTTPS_PROXY names", file=sys.stderr)
+    return {"mode": [f"upstream:{found.url}"], "upstream_auth": found.credentials or None}
 
 
 async def _run(master: ProxyMaster) -> None:

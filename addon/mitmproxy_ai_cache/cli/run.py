@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from .. import trust
+from ..stats import Stats
 from .environment import variables
+from .outer import MARK, alive
 from .proxy import SettingsError, StartError, add_options, failed, proxy
 
 SUMMARY = "run a command with its AI calls cached"
@@ -23,6 +26,12 @@ _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "ai-cache run [options] -- COMMAND [ARG ...]"
     add_options(parser, port=0)
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what happened to FILE, as JSON")
+    parser.add_argument(
+        "--local",
+        action="store_true",
+        help="also cache calls to models on this machine over http (sets HTTP_PROXY)",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per call on stderr")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
 
@@ -38,18 +47,40 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
+    around = os.environ.get(MARK, "")
     with _signals() as forward:
-        async with proxy(arguments, log_calls=arguments.verbose) as master:
-            host, port = master.address
-            confdir = trust.directory()
-            block = variables(
-                f"http://{host}:{port}", confdir / "mitmproxy-ca-cert.pem", confdir / "ca-bundle.pem", os.environ
-            )
+        if around and not (arguments.mode or arguments.store or arguments.set) and alive(around):
+            if not arguments.quiet:
+                print(f"ai-cache: inside another run; its proxy {around} is used", file=sys.stderr)
+            return await _wait_for(command, dict(os.environ), forward)
+        async with proxy(arguments, log_calls=arguments.verbose) as running:
+            hosts = running.master.options.ai_cache_hosts
+            block, removed = variables(running.url, running.confdir, os.environ, hosts, arguments.local)
+            if removed:
+                print(f"ai-cache: taken out of NO_PROXY for this run: {', '.join(removed)}", file=sys.stderr)
             code = await _wait_for(command, {**os.environ, **block}, forward)
-            summary = master.cache_addon.cache.stats.summary() if master.cache_addon.cache else []
+            stats = running.stats
+    if arguments.report:
+        arguments.report.write_text(json.dumps({**stats.as_json(), "exit_code": code}, indent=2) + "\n", "utf-8")
     if not arguments.quiet:
-        print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in summary), file=sys.stderr)
+        lines = [*stats.summary(), *_why_nothing(stats)]
+        print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in lines), file=sys.stderr)
     return code
+
+
+def _why_nothing(stats: Stats) -> list[str]:
+    """Where no AI call was seen: the likely cause and the mend."""
+    if stats.calls or stats.refused:
+        return []
+    if not stats.connections:
+        return [
+            "  nothing came to the proxy: the command made no call, or its client ignores HTTPS_PROXY (Node 20,",
+            "  aiohttp without trust_env, Rust with built-in roots, calls to localhost). With run --port 8484 give",
+            "  it http://127.0.0.1:8484/https://api.openai.com/v1 as base URL; ai-cache doctor checks what is here",
+        ]
+    if stats.tunnels:
+        return ["  the hosts it called are no AI hosts that are known here; --hosts HOST adds one"]
+    return []
 
 
 async def _wait_for(command: list[str], environ: dict[str, str], forward: list[subprocess.Popen[bytes]]) -> int:

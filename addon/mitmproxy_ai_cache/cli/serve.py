@@ -7,7 +7,6 @@ import asyncio
 import signal
 import sys
 
-from .. import trust
 from .proxy import SettingsError, StartError, add_options, failed, proxy
 
 SUMMARY = "run the proxy in the foreground"
@@ -28,19 +27,15 @@ async def _serve(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with proxy(arguments, log_calls=True) as master:
-        host, port = master.address
+    async with proxy(arguments, log_calls=True) as running:
         if not arguments.quiet:
+            port = running.master.address[1]
+            hint = "ai-cache env" if port == 8484 else f"ai-cache env --port {port}"
             print(
-                f"ai-cache: listening on http://{host}:{port}; clients need HTTPS_PROXY=http://{host}:{port} "
-                f"and to trust {trust.directory() / 'mitmproxy-ca-cert.pem'}",
-                file=sys.stderr,
-                flush=True,
+                f'ai-cache: listening on {running.url}; for your shell: eval "$({hint})"', file=sys.stderr, flush=True
             )
         await stop.wait()
-        summary = master.cache_addon.cache.stats.summary() if master.cache_addon.cache else []
+        summary = running.stats.summary()
     if not arguments.quiet:
-        print(
-            "\n".join(["ai-cache: " + line if not line.startswith(" ") else line for line in summary]), file=sys.stderr
-        )
+        print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in summary), file=sys.stderr)
     return 0

@@ -1,0 +1,215 @@
+"""`ai-cache doctor`: what works on this machine, and which layer is at fault where something does not."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import ssl
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from .. import replay, trust
+from ..demo.calls import answer
+from ..demo.provider import Provider
+from ..demo.redirect import redirect_to
+from ..master import ProxyMaster, quiet_logs
+from ..settings import Settings, SettingsError
+from ..stores import StoreError, for_url
+from . import outer, probes
+from .environment import variables
+from .proxy import add_address
+from .sources import gather
+
+SUMMARY = "check the clients, the store, the port, the clock and the certificates of this machine"
+
+_MENDS = {
+    "Node fetch": "Node 20 knows no proxy variable: use Node 22.21 or newer, or a base URL (README)",
+    "Python aiohttp": "give the session trust_env=True",
+    "Java": "check JAVA_TOOL_OPTIONS; clients with a proxy setting of their own need it there",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    good: bool
+    says: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_address(parser, port=8484)
+    parser.add_argument("--store", metavar="URL", help="the store to check (default: as configured)")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    results = [*_show(_machine(arguments)), *asyncio.run(_clients())]
+    bad = [check for check in results if not check.good]
+    print(f"\n{len(results) - len(bad)} of {len(results)} checks are good" + (": all is well" if not bad else ""))
+    return 1 if bad else 0
+
+
+def _show(checks: Iterator[Check]) -> Iterator[Check]:
+    for check in checks:
+        print(f"{'ok ' if check.good else 'BAD'}  {check.name:<16} {check.says}", flush=True)
+        yield check
+
+
+# The machine
+
+
+def _machine(arguments: argparse.Namespace) -> Iterator[Check]:
+    yield _store(arguments)
+    yield _port(arguments)
+    yield _certificate()
+    yield _clock()
+    yield from _outer()
+    yield _upstream()
+
+
+def _store(arguments: argparse.Namespace) -> Check:
+    async def entries(settings: Settings) -> int:
+        store = for_url(settings.store, settings.max_size)
+        await store.open()
+        count = await store.count()
+        await store.close()
+        return count
+
+    try:
+        found = gather(arguments, os.environ, Path.cwd())
+        settings = Settings.parse({name: value.value for name, value in found.items()})
+        return Check("store", True, f"{settings.store}, {asyncio.run(entries(settings))} entries")
+    except (SettingsError, StoreError) as error:
+        return Check("store", False, str(error))
+
+
+def _port(arguments: argparse.Namespace) -> Check:
+    url = f"http://{arguments.host}:{arguments.port}"
+    if outer.alive(url):
+        return Check("port", True, f"ai-cache serves at {url}")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((arguments.host, arguments.port))
+        except OSError as error:
+            return Check("port", False, f"{arguments.port}: {error.strerror}; give serve another one with --port")
+    return Check("port", True, f"{arguments.port} is free for serve")
+
+
+def _certificate() -> Check:
+    confdir = trust.directory()
+    try:
+        made = x509.load_pem_x509_certificate(trust.make_authority(confdir).read_bytes())
+        mode = stat.S_IMODE((confdir / "mitmproxy-ca.pem").stat().st_mode)
+    except (OSError, ValueError) as error:
+        return Check("certificate", False, f"{confdir}: {error}; remove that directory and a new one is made")
+    if os.name == "posix" and mode & 0o077:
+        return Check("certificate", False, f"others can read the key: chmod 600 {confdir / 'mitmproxy-ca.pem'}")
+    if made.not_valid_after_utc.timestamp() < time.time():
+        return Check("certificate", False, f"it has expired; remove {confdir} and a new one is made")
+    return Check("certificate", True, f"{confdir / trust.CERTIFICATE}, until {made.not_valid_after_utc:%Y-%m-%d}")
+
+
+def _clock() -> Check:
+    """Certificates are dated. The clock cannot be before the files it has written itself."""
+    written = (trust.directory() / trust.CERTIFICATE).stat().st_mtime
+    behind = written - time.time()
+    if behind > 60:
+        return Check("clock", False, f"it is {behind / 3600:.1f} h behind the certificate's file: set the clock")
+    return Check("clock", True, time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+
+
+def _outer() -> Iterator[Check]:
+    try:
+        found = outer.proxy(os.environ)
+    except outer.UnusableProxy as error:
+        yield Check("outer proxy", False, str(error))
+        return
+    if found is not None:
+        yield Check("outer proxy", True, f"{found.url}: run and serve go on through it")
+    _, removed = outer.without_ai_hosts(outer.no_proxy(os.environ), ())
+    if removed:
+        yield Check("NO_PROXY", True, f"names AI hosts ({', '.join(removed)}): run takes them out for its command")
+
+
+def _upstream() -> Check:
+    """Whether a provider can be reached from here at all, by our bundle of roots."""
+    if outer.proxy(os.environ) is not None:
+        return Check("upstream", True, "not tried: it is behind the outer proxy")
+    bundle = trust.write_bundle(trust.directory(), trust.make_authority(trust.directory()), os.environ)
+    try:
+        context = ssl.create_default_context(cafile=str(bundle))
+        plain = socket.create_connection(("api.openai.com", 443), 5)
+        with plain, context.wrap_socket(plain, server_hostname="api.openai.com"):
+            return Check("upstream", True, "api.openai.com answers and its certificate is trusted")
+    except ssl.SSLCertVerificationError as error:
+        mend = "a proxy of your network? name its certificate in SSL_CERT_FILE"
+        return Check("upstream", False, f"api.openai.com: {error.verify_message}; {mend}")
+    except OSError as error:
+        return Check("upstream", False, f"api.openai.com cannot be reached ({error}); replay and hits work without")
+
+
+# The clients
+
+
+async def _clients() -> list[Check]:
+    """One request with every client that is installed, through a proxy before a provider on this machine."""
+    quiet_logs(50)
+    results: list[Check] = []
+    with tempfile.TemporaryDirectory(prefix="ai-cache-doctor-") as temporary:
+        folder = Path(temporary)
+        provider = await Provider(folder / "provider", answer).start()
+        redirect_to(provider.port)
+        master = ProxyMaster(lambda line: None)
+        confdir = trust.directory()
+        trust.write_bundle(confdir, trust.make_authority(confdir), os.environ)
+        master.configure(
+            {
+                "confdir": str(confdir),
+                "listen_host": "127.0.0.1",
+                "listen_port": 0,
+                "ssl_verify_upstream_trusted_ca": str(provider.ca),
+                "ai_cache_store": "memory:",
+            },
+            [],
+        )
+        running = asyncio.create_task(master.run())
+        await master.listening.wait()
+        block, _ = variables(f"http://127.0.0.1:{master.address[1]}", confdir, os.environ)
+        for probe in await asyncio.to_thread(probes.found, os.environ.get("PATH", "")):
+            results += _show(iter([await _client(probe, {**os.environ, **block}, folder, master)]))
+        master.stop()
+        await asyncio.gather(running, return_exceptions=True)
+        await provider.stop()
+    return results
+
+
+async def _client(probe: probes.Probe, environ: Mapping[str, str], folder: Path, master: ProxyMaster) -> Check:
+    cache = master.cache_addon.cache
+    assert cache is not None
+    connections, distrust = cache.stats.connections, cache.stats.distrust.total()
+    good, says = await asyncio.to_thread(probes.send, probe, environ, folder)
+    if good:
+        return Check(probe.name, True, "uses the proxy and trusts its certificate")
+    with suppress(KeyError):
+        says = f"{says}; {_MENDS[probe.name]}"
+    if cache.stats.distrust.total() > distrust:
+        layer = "does not trust the certificate (or pins another one)"
+    elif cache.stats.connections == connections:
+        layer = "ignores the proxy variables"
+    else:
+        layer = "reached the proxy and failed"
+    return Check(probe.name, False, f"{layer}: {replay.printable(says, 240)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(argparse.Namespace(host="127.0.0.1", port=8484, store=None)))

@@ -1,0 +1,60 @@
+"""`ai-cache env`: the variables for a running `serve`, as a shell or a file wants them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+
+from .. import trust
+from .environment import variables
+from .outer import MARK, alive
+from .proxy import StartError, add_address, failed
+
+SUMMARY = "print the variables that point a shell at a running serve"
+
+FORMATS = ("sh", "fish", "powershell", "dotenv", "github")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_address(parser, port=8484)
+    parser.add_argument("--hosts", action="append", metavar="GLOB", default=[], help="one more AI host")
+    parser.add_argument("--local", action="store_true", help="also for models on this machine over plain http")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="sh",
+        help="sh (bash, zsh), fish, powershell, dotenv, github (lines for the env of a step); default: %(default)s",
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    url = f"http://{arguments.host}:{arguments.port}"
+    if not alive(url):
+        return failed(StartError(f"no ai-cache answers at {url}; start ai-cache serve --port {arguments.port}"))
+    confdir = trust.directory()
+    trust.write_bundle(confdir, trust.make_authority(confdir), os.environ)
+    block, removed = variables(url, confdir, os.environ, arguments.hosts, arguments.local)
+    block.pop(MARK)
+    if removed:
+        print(f"ai-cache: left out of NO_PROXY: {', '.join(removed)}", file=sys.stderr)
+    for name, value in block.items():
+        print(line(arguments.format, name, value))
+    return 0
+
+
+def line(form: str, name: str, value: str) -> str:
+    """One variable in the words of `form`."""
+    if form == "fish":
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"set -gx {name} '{quoted}'"
+    if form == "powershell":
+        quoted = value.replace("'", "''")
+        return f"$env:{name} = '{quoted}'"
+    if form == "dotenv":
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{name}="{quoted}"'
+    if form == "github":
+        return f"{name}={value}"
+    return f"export {name}={shlex.quote(value)}"

@@ -1,0 +1,88 @@
+"""What the environment already says about proxies: an outer one, hosts that are reached without it, a nested run."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+from ..hosts import AI_HOSTS
+
+MARK = "AI_CACHE_PROXY"
+"""Set by `run` for its command: the URL of the proxy around it."""
+
+
+class UnusableProxy(ValueError):
+    """The outer proxy is of a kind mitmproxy cannot use. One line with the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class OuterProxy:
+    """An HTTP proxy that was there before us. `credentials` is `user:password` or empty."""
+
+    url: str
+    credentials: str = ""
+
+
+def proxy(environ: Mapping[str, str]) -> OuterProxy | None:
+    """The proxy that HTTPS_PROXY names. Raises `UnusableProxy`."""
+    named = next((environ[name] for name in ("https_proxy", "HTTPS_PROXY") if environ.get(name)), "")
+    if not named:
+        return None
+    parts = urlsplit(named if "://" in named else f"http://{named}")
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
+        raise UnusableProxy(f"HTTPS_PROXY is {_shown(named)}; it must be http:// or https://; or unset it")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
+    return OuterProxy(f"{parts.scheme}://{host}:{port}", credentials)
+
+
+def _shown(url: str) -> str:
+    """`url` without its credentials."""
+    before, at, after = url.rpartition("@")
+    return f"{before.partition('://')[0]}://...@{after}" if at else url
+
+
+def no_proxy(environ: Mapping[str, str]) -> list[str]:
+    """The entries of NO_PROXY."""
+    listed = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    return [entry.strip() for entry in listed.split(",") if entry.strip()]
+
+
+def without_ai_hosts(entries: Iterable[str], more_hosts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Entries that may stay, and those that would keep AI calls from us."""
+    samples = [glob.replace("*", "x").lower() for glob in (*AI_HOSTS, *more_hosts)]
+    kept: list[str] = []
+    removed: list[str] = []
+    for entry in entries:
+        domain = entry.lower().partition(":")[0].lstrip("*").lstrip(".")
+        covers = entry == "*" or any(domain and f".{sample}".endswith(f".{domain}") for sample in samples)
+        (removed if covers else kept).append(entry)
+    return kept, removed
+
+
+def globs(entries: Iterable[str]) -> list[str]:
+    """Host globs for entries of NO_PROXY: a domain stands for itself and all below it."""
+    found = []
+    for entry in entries:
+        domain = entry.partition(":")[0].lstrip("*").lstrip(".")
+        found += ["*"] if entry == "*" else [domain, f"*.{domain}"]
+    return found
+
+
+def alive(url: str) -> bool:
+    """Whether an ai-cache proxy answers at `url`."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{url}/healthz", timeout=2) as response:
+            return bool(orjson.loads(response.read())["status"] == "ok")
+    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
+        return False

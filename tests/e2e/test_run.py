@@ -1,0 +1,377 @@
+# ruff: noqa: E501 some commands are long
+"""`ai-cache run` on a laptop full of history: other proxies, company CAs, stale variables, clients that ignore proxies."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import BIN, REDIRECT, Client, FakeProviders, Process, mitmdump, plain_environ
+from mitmproxy_ai_cache.cli.env import line
+from mitmproxy_ai_cache.cli.outer import OuterProxy, UnusableProxy, globs, proxy, without_ai_hosts
+from mitmproxy_ai_cache.demo.provider import Reply
+
+AI_CACHE = str(BIN / "ai-cache")
+OPENAI = "https://api.openai.com/v1/chat/completions"
+CHAT = '{"model":"m","messages":[]}'
+USAGE = b'"usage":{"prompt_tokens":40,"completion_tokens":2}'
+ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],' + USAGE + b"}"
+WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
+CURL = ("curl", "-sS", "-i", OPENAI, "-d", CHAT)
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environ(providers: FakeProviders, tmp_path: Path) -> dict[str, str]:
+    """As a user's, with the provider's authority trusted as the system's roots would be."""
+    providers.answer = lambda request: Reply([ANSWER])
+    return plain_environ(tmp_path, **providers.environment(), SSL_CERT_FILE=str(providers.tls.ca))
+
+
+@pytest.fixture
+def run(environ: dict[str, str], tmp_path: Path) -> Run:
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [AI_CACHE, *arguments],
+            env=environ | more,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            cwd=tmp_path,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def serve(*arguments: str, **more: str) -> Process:
+        command = [AI_CACHE, "serve", "--port", "0", *WITH_PROVIDER, *arguments]
+        started.append(Process(command, environ | more, tmp_path / "data" / "ai-cache" / "ca").start())
+        return started[-1]
+
+    yield serve
+    for process in started:
+        if process.alive:
+            process.stop()
+
+
+def status(done: subprocess.CompletedProcess[str]) -> str:
+    found = re.search(r"x-ai-cache-status: (\w+)", done.stdout)
+    return found[1] if found else f"none: {done.stdout}{done.stderr}"
+
+
+# Only AI hosts are decrypted
+
+
+def test_what_is_no_ai_host_is_passed_unread(serve: Callable[..., Process], providers: FakeProviders) -> None:
+    served = serve()
+    with socket.create_connection(("127.0.0.1", served.port)) as plain:
+        plain.sendall(b"CONNECT secret.example.com:443 HTTP/1.1\r\nHost: secret.example.com:443\r\n\r\n")
+        assert b"200" in plain.recv(1000)
+        trust = ssl.create_default_context(cafile=str(providers.tls.ca))
+        with trust.wrap_socket(plain, server_hostname="secret.example.com") as secure:
+            issuer = dict(pair[0] for pair in secure.getpeercert()["issuer"])  # type: ignore[index, misc, union-attr]
+            secure.sendall(b"POST /hidden-path HTTP/1.1\r\nHost: secret.example.com\r\nContent-Length: 4\r\n\r\nbody")
+            assert ANSWER in secure.recv(10_000) + secure.recv(10_000)
+    assert issuer["commonName"] == "provider", "the client sees the host's own certificate"
+    served.stop()
+    said = "\n".join(served.lines)
+    assert "passed unread: secret.example.com (1); to cache one of them add --hosts HOST" in said
+    assert "hidden-path" not in said
+    assert said.count("secret.example.com") == 1
+
+
+def test_a_host_of_ones_own_is_read_when_it_is_named(serve: Callable[..., Process]) -> None:
+    served = serve("--hosts", "*.corp.example")
+    client = Client(served.port, served.ca)
+    answers = [client.request("https://llm.corp.example/v1/chat/completions", CHAT.encode()).cache for _ in range(2)]
+    client.close()
+    assert answers == ["MISS", "HIT"]
+
+
+def test_a_client_that_does_not_trust_us_is_named(run: Run, environ: dict[str, str]) -> None:
+    done = run("run", *WITH_PROVIDER, "--", "curl", "-sS", "--cacert", environ["SSL_CERT_FILE"], OPENAI, "-d", CHAT)
+    assert done.returncode != 0
+    assert "not trusted by the client: api.openai.com (1)" in done.stderr
+
+
+# What is there already
+
+
+def test_stale_and_preset_variables_do_not_matter(run: Run, tmp_path: Path, environ: dict[str, str]) -> None:
+    gone = str(tmp_path / "gone.pem")
+    names = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT")
+    stale = dict.fromkeys(names, gone)
+    assert status(run("run", *WITH_PROVIDER, "--", *CURL, **stale)) == "MISS"
+    assert (
+        status(run("run", *WITH_PROVIDER, "--", *CURL, SSL_CERT_FILE=gone, CURL_CA_BUNDLE=environ["SSL_CERT_FILE"]))
+        == "HIT"
+    )
+    company = environ["SSL_CERT_FILE"]
+    shown = run(
+        "run", "--store", "memory:", "--", "sh", "-c", 'cat "$NODE_EXTRA_CA_CERTS"', NODE_EXTRA_CA_CERTS=company
+    )
+    assert Path(company).read_text().strip() in shown.stdout
+
+
+def test_an_outer_proxy_that_intercepts_is_gone_through(
+    run: Run, providers: FakeProviders, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    home = tmp_path / "outer"
+    home.mkdir()
+    outer = mitmdump(providers, home, "ai_cache_mode=off", "proxyauth=me:s%cret").start()
+    named = outer.url.replace("http://", "http://me:s%25cret@")
+    calls = [run("run", "--", *CURL, HTTPS_PROXY=named, SSL_CERT_FILE=str(outer.ca)) for _ in range(2)]
+    outer.stop()
+    assert [status(done) for done in calls] == ["MISS", "HIT"]
+    assert f"going on through the proxy {outer.url} that HTTPS_PROXY names" in calls[0].stderr
+    assert "s%25cret" not in calls[0].stderr
+    assert len(providers.calls) == 1
+
+
+def test_no_proxy_that_names_an_ai_host_is_taken_out_and_the_host_reached_directly(
+    run: Run, providers: FakeProviders
+) -> None:
+    dead = "http://127.0.0.1:9"
+    done = run("run", *WITH_PROVIDER, "--", *CURL, NO_PROXY="corp.example,.openai.com", HTTPS_PROXY=dead)
+    assert status(done) == "MISS"
+    assert "taken out of NO_PROXY for this run: .openai.com" in done.stderr
+    shown = run("run", "--store", "memory:", "--", "sh", "-c", "echo $NO_PROXY", NO_PROXY="corp.example,.openai.com")
+    assert shown.stdout.strip() == "corp.example,localhost,127.0.0.1,::1"
+
+
+def test_a_nested_run_uses_the_proxy_around_it(run: Run, providers: FakeProviders) -> None:
+    done = run("run", *WITH_PROVIDER, "--", AI_CACHE, "run", "--", *CURL)
+    assert status(done) == "MISS"
+    assert "inside another run; its proxy http://127.0.0.1:" in done.stderr
+    assert done.stderr.count("1 AI call") == 1
+    assert status(run("run", *WITH_PROVIDER, "--", AI_CACHE, "run", "--mode", "replay", "--", *CURL)) == "HIT"
+
+
+def test_a_proxy_that_cannot_be_used_is_refused_with_the_mend(run: Run) -> None:
+    done = run("run", "--", "true", HTTPS_PROXY="socks5://me:secret@127.0.0.1:1080")
+    assert done.returncode == 125
+    assert "it must be http:// or https://; or unset it" in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("http://proxy:3128", OuterProxy("http://proxy:3128")),
+        ("proxy.corp:3128", OuterProxy("http://proxy.corp:3128")),
+        ("https://proxy", OuterProxy("https://proxy:443")),
+        ("http://u:p%40ss@proxy:1/", OuterProxy("http://proxy:1", "u:p@ss")),
+        ("http://u@[::1]:8080", OuterProxy("http://[::1]:8080", "u:")),
+        ("", None),
+    ],
+)
+def test_what_https_proxy_may_say(named: str, expected: OuterProxy | None) -> None:
+    assert proxy({"HTTPS_PROXY": named}) == expected
+
+
+@pytest.mark.parametrize("named", ["socks5://x:1", "http://x:port", "ftp://x", "http://"])
+def test_what_it_may_not(named: str) -> None:
+    with pytest.raises(UnusableProxy):
+        proxy({"https_proxy": named})
+
+
+@pytest.mark.parametrize(
+    ("entry", "keeps_ai_calls_from_us"),
+    [
+        ("api.openai.com", True),
+        (".openai.com", True),
+        ("*.amazonaws.com", True),
+        ("openai.azure.com", True),
+        ("*", True),
+        ("com", True),
+        ("corp.example", False),
+        ("notopenai.com", False),
+        ("localhost", False),
+        ("10.0.0.0/8", False),
+    ],
+)
+def test_entries_of_no_proxy(entry: str, keeps_ai_calls_from_us: bool) -> None:
+    kept, removed = without_ai_hosts([entry], ())
+    assert (kept, removed) == (([], [entry]) if keeps_ai_calls_from_us else ([entry], []))
+    assert globs(["*"]) == ["*"]
+
+
+# Clients that cannot use a proxy
+
+
+@pytest.mark.parametrize("slashes", ["//", "/"])
+def test_base_url_mode_shares_its_entries_with_the_proxy(slashes: str, serve: Callable[..., Process]) -> None:
+    served = serve()
+    address = f"{served.url}/https:{slashes}api.openai.com/v1/chat/completions"
+    direct = subprocess.run(
+        ["curl", "-sS", "-i", "--noproxy", "*", address, "-d", CHAT], capture_output=True, text=True, check=True
+    )
+    assert status(direct) == "MISS"
+    client = Client(served.port, served.ca)
+    assert client.request(OPENAI, CHAT.encode()).cache == "HIT"
+    client.close()
+
+
+def test_an_sdk_with_the_base_url_works_without_any_variable(serve: Callable[..., Process], tmp_path: Path) -> None:
+    served = serve()
+    code = (
+        "from openai import OpenAI\n"
+        f"client = OpenAI(base_url='{served.url}/https://api.openai.com/v1', api_key='k', max_retries=0)\n"
+        "print(client.chat.completions.create(model='m', messages=[]).choices[0].message.content)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=plain_environ(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "hi\n", done.stderr
+
+
+def test_the_proxy_says_what_it_is(serve: Callable[..., Process]) -> None:
+    served = serve()
+    client = Client(served.port, served.ca)
+    health = client.request(f"{served.url}/healthz", method="GET")
+    assert (health.status, json.loads(health.body)["status"], json.loads(health.body)["mode"]) == (200, "ok", "cache")
+    for url in (f"{served.url}/ca.pem", "http://ai-cache.internal/ca.pem"):
+        assert client.request(url, method="GET").body == served.ca.read_bytes()
+    assert client.request(f"{served.url}/nothing", method="GET").status == 404
+    assert b"base URL" in client.request(f"{served.url}/", method="GET").body
+    client.close()
+
+
+def test_models_on_this_machine_are_cached_with_local(run: Run, providers: FakeProviders) -> None:
+    providers.answer = lambda request: Reply([b'{"message":{},"done":true}'])
+    url = "http://localhost:11434/api/chat"
+    body = '{"model":"llama","stream":false,"messages":[{"role":"user","content":"hi"}]}'
+    calls = [run("run", "--local", *WITH_PROVIDER, "--", "curl", "-sSi", url, "-d", body) for _ in range(2)]
+    assert [status(done) for done in calls] == ["MISS", "HIT"]
+
+
+# What it says afterwards
+
+
+def test_the_report_and_the_summary_agree(run: Run, tmp_path: Path) -> None:
+    run("run", *WITH_PROVIDER, "--", *CURL)
+    report = tmp_path / "report.json"
+    done = run(
+        "run", *WITH_PROVIDER, "--report", str(report), "--", "sh", "-c", f"curl -sS {OPENAI} -d '{CHAT}'; exit 3"
+    )
+    told = json.loads(report.read_text())
+    assert (told["calls"], told["statuses"], told["saved"]["tokens"], told["exit_code"]) == (1, {"HIT": 1}, 42, 3)
+    assert done.returncode == 3
+
+
+def test_where_nothing_came_to_the_proxy_it_says_why(run: Run) -> None:
+    said = run("run", "--store", "memory:", "--", "true").stderr
+    assert "no AI calls seen" in said
+    assert "its client ignores HTTPS_PROXY" in said
+    assert "http://127.0.0.1:8484/https://api.openai.com/v1" in said
+
+
+def test_an_ephemeral_authority_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    done = run(
+        "run",
+        "--ephemeral-ca",
+        "--store",
+        "memory:",
+        *WITH_PROVIDER,
+        "--",
+        "sh",
+        "-c",
+        f"echo $SSL_CERT_FILE; {' '.join(CURL[:4])} -d '{CHAT}'",
+    )
+    assert status(done) == "MISS"
+    assert not Path(done.stdout.splitlines()[0]).exists()
+    assert not (tmp_path / "data").exists()
+
+
+# For a shell
+
+
+def test_env_makes_a_shell_use_a_running_serve(
+    serve: Callable[..., Process], run: Run, environ: dict[str, str]
+) -> None:
+    served = serve()
+    script = f"eval \"$({AI_CACHE} env --port {served.port})\" && curl -sSi {OPENAI} -d '{CHAT}'"
+    done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert status(done) == "MISS"
+    served.stop()
+    missing = run("env", "--port", str(served.port))
+    assert missing.returncode == 125
+    assert f"start ai-cache serve --port {served.port}" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("sh", "export A='it'\"'\"'s \"x\" \\'"),
+        ("fish", "set -gx A 'it\\'s \"x\" \\\\'"),
+        ("powershell", "$env:A = 'it''s \"x\" \\'"),
+        ("dotenv", 'A="it\'s \\"x\\" \\\\"'),
+        ("github", 'A=it\'s "x" \\'),
+    ],
+)
+def test_every_format_quotes_in_its_own_way(form: str, expected: str) -> None:
+    assert line(form, "A", 'it\'s "x" \\') == expected
+
+
+def test_containers_configure_it_by_environment_alone(environ: dict[str, str], tmp_path: Path) -> None:
+    settings = {
+        "AI_CACHE_HOST": "0.0.0.0",
+        "AI_CACHE_PORT": "0",
+        "AI_CACHE_STORE": "memory:",
+        "AI_CACHE_MODE": "read-only",
+    }
+    process = Process([AI_CACHE, "serve"], environ | settings, tmp_path).start()
+    assert any(
+        "mode read-only, store memory:, 0 entries, entries apart by credential" in said for said in process.lines
+    )
+    process.stop()
+
+
+# Languages
+
+
+NODE = f"fetch('{OPENAI}',{{method:'POST',body:'{CHAT}'}}).then(a=>console.log('x-ai-cache-status: '+a.headers.get('x-ai-cache-status')))"
+HTTPS = (
+    f"const r=require('https').request('{OPENAI}',{{method:'POST'}},a=>{{console.log('x-ai-cache-status: '+a.headers['x-ai-cache-status']);"
+    f"a.resume()}});r.end('{CHAT}')"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_a_new_node_needs_nothing_but_run(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    folder.mkdir()
+    subprocess.run(["npm", "install", "--silent", "node@24"], cwd=folder, check=True, timeout=300)
+    node = str(folder / "node_modules" / ".bin" / "node")
+    codes = (NODE, NODE, HTTPS)
+    assert [status(run("run", *WITH_PROVIDER, "--", node, "-e", code)) for code in codes] == ["MISS", "HIT", "HIT"]
+
+
+@pytest.mark.slow
+def test_the_doctor_knows_what_is_well(run: Run, tmp_path: Path) -> None:
+    done = run("doctor", "--port", "0")
+    assert "ok   Python httpx     uses the proxy and trusts its certificate" in done.stdout
+    assert "ok   curl             uses the proxy and trusts its certificate" in done.stdout
+    for name in ("Go", "Java"):
+        if shutil.which(name.lower()):
+            assert re.search(rf"ok   {name} +uses the proxy", done.stdout), done.stdout
+    assert "BAD  upstream" in done.stdout or "ok   upstream" in done.stdout
+    broken = run("doctor", "--store", "sqlite:////proc/nowhere/x.sqlite3", "--port", "0", PATH="/nowhere")
+    assert broken.returncode == 1
+    assert "BAD  store" in broken.stdout
