@@ -103,14 +103,13 @@ class AICache:
 
     async def _start(self) -> None:
         settings = self._settings
-        store = for_url(settings.store, settings.max_size)
+        store = for_url(settings.store, settings.max_size, settings.stores)
         try:
             await store.open()
             entries = await store.count()
         except StoreError as error:
             if settings.mode == "replay":
                 logger.error("ai-cache: %s", error)
-                ctx.master.shutdown()
                 return
             logger.warning("ai-cache: %s; calls go on as misses", error)
             entries = 0

@@ -37,6 +37,7 @@ class ProxyMaster(master.Master):
         super().__init__(options.Options())
         self.cache_addon = AICache(announce, stream_all=True)
         self.listening = asyncio.Event()
+        self._errors = errorcheck.ErrorCheck()
         self.addons.add(
             core.Core(),
             block.Block(),
@@ -49,7 +50,7 @@ class ProxyMaster(master.Master):
             next_layer.NextLayer(),
             tlsconfig.TlsConfig(),
             upstream_auth.UpstreamAuth(),
-            errorcheck.ErrorCheck(),
+            self._errors,
         )
 
     def configure(self, values: Mapping[str, Any], assignments: list[str]) -> None:
@@ -65,7 +66,8 @@ class ProxyMaster(master.Master):
 
     async def running(self) -> None:
         await super().running()
-        self.listening.set()
+        if not self._errors.logger.has_errored:  # else `run` ends in a moment
+            self.listening.set()
 
     def stop(self) -> None:
         """Let `run` come to its end."""

@@ -245,7 +245,7 @@ def test_replay_stays_strict_when_another_script_raises(
 ) -> None:
     raising = tmp_path / "raises.py"
     raising.write_text("def request(flow): raise RuntimeError")
-    got = client_of(start("ai_cache_mode=replay", before=(raising,))).request(OPENAI, chat())
+    got = client_of(start("ai_cache_mode=replay", "ai_cache_store=memory:", before=(raising,))).request(OPENAI, chat())
     assert got.status in (424, 502)
     assert b"ai-cache replay" in got.body
     assert providers.tls.connections == 0
@@ -253,7 +253,7 @@ def test_replay_stays_strict_when_another_script_raises(
 
 def test_replay_is_strict(providers: FakeProviders, start: StartProxy, client_of: ClientOf) -> None:
     """No connection to anywhere: not for a miss, a foreign host, a CONNECT, nor a WebSocket."""
-    proxy = start("ai_cache_mode=replay")
+    proxy = start("ai_cache_mode=replay", "ai_cache_store=memory:")
     client = client_of(proxy)
     miss = client.request(
         "https://api.anthropic.com/v1/messages", chat(max_tokens=1), {"anthropic-version": "2023-06-01"}
@@ -276,7 +276,7 @@ def test_replay_is_strict(providers: FakeProviders, start: StartProxy, client_of
 
 
 def test_a_refused_head_does_not_upset_a_kept_connection(start: StartProxy, client_of: ClientOf) -> None:
-    client = client_of(start("ai_cache_mode=replay"))
+    client = client_of(start("ai_cache_mode=replay", "ai_cache_store=memory:"))
     assert client.request("https://api.openai.com/v1/models", method="HEAD").status == 424
     assert client.request(OPENAI, chat()).status == 424
 

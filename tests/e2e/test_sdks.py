@@ -65,7 +65,7 @@ def test_every_sdk_misses_then_hits_with_the_provider_gone(
 def test_a_miss_in_replay_is_shown_by_every_sdk_and_not_retried(
     providers: FakeProviders, start: Callable[..., Process], tmp_path: Path
 ) -> None:
-    proxy = start("ai_cache_mode=replay")
+    proxy = start("ai_cache_mode=replay", "ai_cache_store=memory:")
     for name, result in run_sdks(proxy, tmp_path).items():
         assert "no stored answer for this" in str(result), (name, result)
         assert "424" in str(result) or "AiCacheMiss" in str(result) or "ai_cache_miss" in str(result), (name, result)

@@ -769,3 +769,28 @@ def test_a_full_queue_drops_writes_says_how_many_and_loses_no_other(path: Path) 
 
     asyncio.run(run())
     assert kept(path, range(3000)).keys() == accepted
+
+
+def test_a_store_that_is_not_writable_answers_and_leaves_the_file_as_it_is(path: Path) -> None:
+    put(path, entry(1))
+    before = (path.read_bytes(), path.stat().st_mtime_ns, sorted(path.parent.iterdir()))
+
+    async def run() -> None:
+        store = for_url(f"sqlite:///{path}", 1 << 20, writable=False)
+        await store.open()
+        assert await store.get(key_of(1)) is not None
+        store.put(entry(2))
+        store.remove(key_of(1))
+        assert await store.get(key_of(2)) is None
+        assert await store.get(key_of(1)) is not None
+        await store.close()
+
+    asyncio.run(run())
+    assert (path.read_bytes(), path.stat().st_mtime_ns, sorted(path.parent.iterdir())) == before
+
+
+def test_a_recording_that_does_not_exist_is_said_and_not_made(path: Path) -> None:
+    store = for_url(f"sqlite:///{path}", 1 << 20, writable=False)
+    with pytest.raises(StoreError, match="no recording at"):
+        asyncio.run(store.open())
+    assert not path.exists()

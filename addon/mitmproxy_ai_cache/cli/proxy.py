@@ -111,7 +111,7 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
             await asyncio.wait([running, listening], return_when=asyncio.FIRST_COMPLETED)
             if not master.listening.is_set():
                 raise StartError(
-                    f"no start on {arguments.host}:{arguments.port}, see above; --port 0 takes a free port"
+                    "the proxy did not start, see above" + ("; --port 0 takes a free port" if arguments.port else "")
                 )
             yield Running(master, confdir)
         finally:

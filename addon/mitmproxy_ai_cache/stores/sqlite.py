@@ -56,8 +56,9 @@ class _Write:
 class SqliteStore(Store):
     """`max_size` in bytes, as stored."""
 
-    def __init__(self, url: str, max_size: int) -> None:
+    def __init__(self, url: str, max_size: int, writable: bool = True) -> None:
         self.url = url
+        self._writable = writable
         self.path = Path(url.removeprefix("sqlite:///")).expanduser()
         self._max_size = max_size
         self._reader: sqlite3.Connection | None = None
@@ -74,6 +75,9 @@ class SqliteStore(Store):
 
     async def open(self) -> None:
         try:
+            if not self._writable:
+                self._reader = sqlite_file.open_as_it_is(self.path)
+                return
             self._reader = sqlite_file.open_or_set_aside(self.path)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
@@ -264,7 +268,7 @@ class SqliteStore(Store):
 
     def _recover(self, error: sqlite3.Error) -> None:
         """A file that turns out damaged while it is in use is set aside, and a new one begun."""
-        if not sqlite_file.is_damage(error):
+        if not (self._writable and sqlite_file.is_damage(error)):
             return
         if self._reader is not None:
             self._reader.close()

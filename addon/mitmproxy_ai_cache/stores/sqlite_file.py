@@ -85,6 +85,26 @@ def open_or_set_aside(path: Path) -> sqlite3.Connection:
     raise sqlite3.OperationalError("a fresh file could not be opened either")
 
 
+def open_as_it_is(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, not even the time of the file. Raises `StoreError` and `sqlite3.Error`."""
+    if not path.exists():
+        raise StoreError(f"there is no recording at {path}; make one with --mode record")
+    # Without a WAL beside it nobody writes to it now; and SQLite would leave files of its own there.
+    options = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, check_same_thread=False)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if not _is_ours(connection):
+            raise StoreError(f"{path} is {_FOREIGN}; name another file in ai_cache_store")
+        if version != VERSION:
+            raise StoreError(f"{path} has format {version}, this version reads {VERSION}; open it in mode cache once")
+        connection.execute("SELECT entries, size FROM total").fetchone()
+    except (sqlite3.Error, StoreError):
+        connection.close()
+        raise
+    return connection
+
+
 _FOREIGN = "a database of another program"
 
 
