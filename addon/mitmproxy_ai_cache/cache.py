@@ -187,6 +187,9 @@ class Cache:
             return
         if not (entry.cacheable or self.settings.everything):
             return
+        if self.settings.mode == "record" and _would_be_asked_again(entry, exchange.call):
+            exchange.reason = "recorded-anew"
+            return
         age = max(0.0, time.time() - entry.created)
         max_age = exchange.control.max_age
         if entry.ttl and age > entry.ttl:
@@ -364,6 +367,14 @@ class Cache:
         if self._finishing:
             await asyncio.wait(self._finishing.values(), timeout=5)
         await self.store.close()
+
+
+def _would_be_asked_again(entry: Entry, call: Call | None) -> bool:
+    """Whether a client repeats this request to see another answer: after a 429 or 5xx, and when it polls.
+
+    A recording keeps the last one. Answering with an earlier one would let retries and polling go on for ever.
+    """
+    return entry.status == 429 or entry.status >= 500 or (call is not None and bool(call.bypass))
 
 
 def proxy_user_required() -> Response:

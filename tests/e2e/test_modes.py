@@ -240,6 +240,32 @@ def test_record_keeps_everything_on_ai_hosts_and_replay_answers_it_offline(
     assert (providers.calls, providers.tls.connections) == ([], connections)
 
 
+def test_a_recording_keeps_the_last_answer_of_retries_and_polling(
+    providers: FakeProviders, start: StartProxy, client_of: ClientOf
+) -> None:
+    def answer(request: Request) -> Reply:
+        tries = len(providers.calls)
+        if request.method == "GET":
+            return Reply([b'{"status":"%s"}' % (b"completed" if tries == 4 else b"in_progress")])
+        choice = {"message": {"content": "x"}, "finish_reason": "stop"}
+        return Reply([b"{}"], 429) if tries == 1 else Reply([json.dumps({"choices": [choice]}).encode()])
+
+    providers.answer = answer
+    poll = "https://api.openai.com/v1/batches/b"
+    recording = start("ai_cache_mode=record")
+    client = client_of(recording)
+    assert [client.request(OPENAI, chat()).status for _ in range(2)] == [429, 200]
+    assert [json.loads(client.request(poll, method="GET").body)["status"] for _ in range(2)] == [
+        "in_progress",
+        "completed",
+    ]
+    recording.stop()
+    client = client_of(start("ai_cache_mode=replay"))
+    assert client.request(OPENAI, chat()).status == 200
+    assert json.loads(client.request(poll, method="GET").body)["status"] == "completed"
+    assert len(providers.calls) == 4
+
+
 def test_replay_stays_strict_when_another_script_raises(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf, tmp_path: Path
 ) -> None:
