@@ -2,7 +2,7 @@
 # $root is the repository.
 
 fits() {
-    [ -x "$1" ] && "$1" -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 15))' 2>/dev/null
+    [ -x "$1" ] && "$1" -c 'import sys, ssl, sqlite3; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 15))' 2>/dev/null
 }
 
 find_python() {
@@ -48,7 +48,7 @@ make_venv() {
     started=$(date +%s)
     if ! { [ -x "$root/.venv/bin/python" ] && fits "$root/.venv/bin/python"; }; then
         python=$(find_python) || {
-            say "Python 3.12 or newer is needed; install it (apt install python3.12, brew install python@3.13, or uv) and call this again"
+            say "Python 3.12 or newer (with ssl and sqlite3) is needed; install it (apt install python3.12, brew install python@3.13, or uv) and call this again"
             exit 125
         }
         say "first call: making .venv with $("$python" --version) (step 1 of 2)"
