@@ -103,7 +103,7 @@ class AICache:
 
     async def _start(self) -> None:
         settings = self._settings
-        store = for_url(settings.store, settings.max_size, settings.stores)
+        store = for_url(settings.store, settings.max_size, settings.stores, settings.near_size)
         try:
             await store.open()
             entries = await store.count()
@@ -118,7 +118,7 @@ class AICache:
         isolation_note = (
             "" if self.cache.isolation.kind == "none" else f", entries apart by {self.cache.isolation.kind}"
         )
-        self._announce(f"ai-cache: mode {settings.mode}, store {settings.store}, {entries} entries{isolation_note}")
+        self._announce(f"ai-cache: mode {settings.mode}, store {store.url}, {entries} entries{isolation_note}")
         if ctx.options.stream_large_bodies:
             logger.warning(
                 "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"
@@ -200,7 +200,7 @@ class AICache:
         self._strip_our_headers(flow)
 
     def _state(self) -> dict[str, object]:
-        return {"status": "ok", "version": __version__, "mode": self._settings.mode, "store": self._settings.store}
+        return {"status": "ok", "version": __version__, "mode": self._settings.mode}
 
     @staticmethod
     def _strip_our_headers(flow: http.HTTPFlow) -> None:

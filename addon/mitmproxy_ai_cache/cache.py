@@ -182,7 +182,8 @@ class Cache:
             exchange.reason = "store-timeout"
         except StoreError as error:
             exchange.reason = "store-error"
-            self._store_state(False, str(error))
+            if not error.said:
+                self._store_state(False, str(error))
         if entry is None:
             return
         if not (entry.cacheable or self.settings.everything):
@@ -306,8 +307,8 @@ class Cache:
         if exchange.call is not None:
             self._forget_issuer(exchange.call, answer)
         reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
-        if not reason:
-            self.store.put(self._entry(exchange, headers, answer, verdict))
+        if not reason and not self.store.put(self._entry(exchange, headers, answer, verdict)):
+            reason = "store-dropped"
         self.stats.forwarded(exchange, reason or "stored")
 
     def _judge(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> tuple[Answer, Verdict]:

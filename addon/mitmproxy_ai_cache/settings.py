@@ -18,6 +18,7 @@ from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
 from .profiles import PROFILES, named
+from .stores import REDIS
 
 MODES = ("cache", "read-only", "record", "refresh", "replay", "off")
 
@@ -50,8 +51,8 @@ OPTIONS: tuple[Option, ...] = (
         "ai_cache_store",
         str,
         "",
-        "Where answers are kept: sqlite:///PATH (default: cache.sqlite3 in your cache directory) or memory: "
-        "(gone when the proxy stops).",
+        "Where answers are kept: sqlite:///PATH (default: cache.sqlite3 in your cache directory), redis://HOST:PORT, "
+        "rediss:// (TLS) or unix:///SOCKET (Redis or Valkey, for a team), or memory: (gone when the proxy stops).",
     ),
     Option(
         "ai_cache_mode",
@@ -75,6 +76,12 @@ OPTIONS: tuple[Option, ...] = (
         str,
         "1g",
         "Size of the store. Beyond it the entries that were used longest ago go first.",
+    ),
+    Option(
+        "ai_cache_near_size",
+        str,
+        "64m",
+        "How much of a shared store is kept in this process for up to 5 s; 0 for nothing.",
     ),
     Option(
         "ai_cache_max_body",
@@ -220,6 +227,7 @@ class Settings:
     ttl: float = 604800
     live_ttl: float = 3600
     max_size: int = 1 << 30
+    near_size: int = 64 << 20
     max_body: int = 10 << 20
     lookup_timeout: float = 0.25
     hosts: tuple[str, ...] = ()
@@ -262,6 +270,7 @@ class Settings:
             ttl=check.using("ttl", units.duration),
             live_ttl=check.using("live_ttl", units.duration),
             max_size=check.using("max_size", units.size),
+            near_size=check.using("near_size", units.size),
             max_body=check.using("max_body", units.size),
             lookup_timeout=check.lookup_timeout(),
             hosts=tuple(given["hosts"]),
@@ -320,9 +329,10 @@ class _Check:
 
     def store(self) -> str:
         url: str = self.given["store"] or default_store()
-        if not url.startswith(("sqlite:///", "memory:")) or url == "sqlite:///":
+        if not url.startswith(("sqlite:///", "memory:", *REDIS)) or url == "sqlite:///":
             raise SettingsError(
-                f"ai_cache_store is {url!r}; write sqlite:///PATH (an absolute path begins sqlite:////) or memory:"
+                f"ai_cache_store is {url.partition('://')[0]!r}...; write sqlite:///PATH (an absolute path begins "
+                "sqlite:////), redis://HOST:PORT, rediss://HOST:PORT, unix:///SOCKET or memory:"
             )
         return url
 

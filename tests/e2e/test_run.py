@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -365,7 +366,7 @@ def test_a_new_node_needs_nothing_but_run(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_doctor_knows_what_is_well(run: Run, tmp_path: Path) -> None:
-    done = run("doctor", "--port", "0")
+    done = run("doctor", "--port", "0", PATH=f"{BIN}:{os.environ['PATH']}")
     assert "ok   Python httpx     uses the proxy and trusts its certificate" in done.stdout
     assert "ok   curl             uses the proxy and trusts its certificate" in done.stdout
     for name in ("Go", "Java"):

@@ -10,18 +10,20 @@ import asyncio
 from typing import Any
 
 
-def redirect_to(port: int, plain_port: int | None = None) -> None:
-    """From now on connections of this process to port 443 go to `port` on this machine.
+def redirect_to(tls_port: int, plain_port: int | None = None) -> None:
+    """From now on connections of mitmproxy to port 443 go to `tls_port` on this machine.
 
-    With `plain_port` all others go there, also those to this machine.
+    With `plain_port` all others go there, also those to this machine. Connections of a store are left alone: only
+    mitmproxy says from which local address it connects.
     """
     original = asyncio.open_connection
 
-    async def open_connection(host: str | None = None, at: int | str | None = None, **options: Any) -> Any:
-        if host is not None and at == 443:
-            host, at = "127.0.0.1", port
-        elif host is not None and plain_port is not None:
-            host, at = "127.0.0.1", plain_port
-        return await original(host, at, **options)
+    async def open_connection(host: str | None = None, port: int | str | None = None, **options: Any) -> Any:
+        if host is not None and "local_addr" in options:
+            if port == 443:
+                host, port = "127.0.0.1", tls_port
+            elif plain_port is not None:
+                host, port = "127.0.0.1", plain_port
+        return await original(host, port, **options)
 
     setattr(asyncio, "open_connection", open_connection)  # noqa: B010

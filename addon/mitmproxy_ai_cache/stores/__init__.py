@@ -6,12 +6,20 @@ from .base import Store, StoreError
 from .memory import MemoryStore
 from .sqlite import SqliteStore
 
-__all__ = ["Store", "StoreError", "for_url"]
+__all__ = ["REDIS", "Store", "StoreError", "for_url"]
+
+REDIS = ("redis://", "rediss://", "unix://")
+"""Schemes of a shared store."""
 
 
-def for_url(url: str, max_size: int, writable: bool = True) -> Store:
+def for_url(url: str, max_size: int, writable: bool = True, near_size: int = 0) -> Store:
     """The store of `url`, not opened yet. `Settings` has checked the URL. `max_size` in bytes.
 
-    One that is not writable is left exactly as it is: a recording in git, a file on a read-only mount.
+    One that is not writable is left exactly as it is: a recording in git, a file on a read-only mount. `near_size` in
+    bytes is what of a shared store is kept in this process for a moment.
     """
+    if url.startswith(REDIS):
+        from .redis import RedisStore  # only who uses it loads its client
+
+        return RedisStore(url, near_size)
     return MemoryStore(url, max_size) if url.startswith("memory:") else SqliteStore(url, max_size, writable)

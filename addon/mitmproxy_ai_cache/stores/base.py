@@ -11,7 +11,18 @@ logger = logging.getLogger("ai-cache")
 
 
 class StoreError(Exception):
-    """The store cannot be read or opened. The message is one line for a user."""
+    """The store cannot be read or opened. The message is one line for a user.
+
+    `said`: the store speaks of its state itself, so that nobody else need log this.
+    """
+
+    said = False
+
+
+class StoreUnavailable(StoreError):
+    """A server does not answer. It was said when that began."""
+
+    said = True
 
 
 class Store(ABC):
@@ -42,8 +53,11 @@ class Store(ABC):
         """The packed answer of `key`."""
 
     @abstractmethod
-    def put(self, entry: Entry) -> None:
-        """Keep `entry`, replacing what has its key. Seen by this process' look-ups at once."""
+    def put(self, entry: Entry) -> bool:
+        """Keep `entry`, replacing what has its key. Seen by this process' look-ups at once.
+
+        False where it was given up: the queue is full, the entry too large, the server away.
+        """
 
     @abstractmethod
     def remove(self, key: str) -> None: ...

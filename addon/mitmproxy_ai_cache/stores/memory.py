@@ -27,16 +27,17 @@ class MemoryStore(Store):
         self._entries.move_to_end(key)
         return kept[0]
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: Entry) -> bool:
         self.remove(entry.key)
         packed = entry.pack_answer()
         if len(packed) > self._max_size:
             self.dropped += 1
-            return
+            return False
         self._entries[entry.key] = (packed, entry.issued)
         self._size += len(packed)
         while self._size > self._max_size and self._entries:
             self.remove(next(iter(self._entries)))
+        return True
 
     def remove(self, key: str) -> None:
         kept = self._entries.pop(key, None)

@@ -124,7 +124,7 @@ class SqliteStore(Store):
 
     # Writing
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: Entry) -> bool:
         answer, request = entry.pack_answer(), entry.pack_request()
         expires = entry.expires if entry.ttl else None
         row = (
@@ -144,8 +144,8 @@ class SqliteStore(Store):
         if len(answer) + len(request) > self._max_size:
             self.dropped += 1
             self.remove(entry.key)
-            return
-        self._hand_over(_Write(_INSERT, row, entry.key, answer, entry.issued))
+            return False
+        return self._hand_over(_Write(_INSERT, row, entry.key, answer, entry.issued))
 
     def remove(self, key: str) -> None:
         self._hand_over(_Write("DELETE FROM entry WHERE key = ?", (key,), key))
@@ -158,22 +158,23 @@ class SqliteStore(Store):
         for key in keys:
             self.remove(key)
 
-    def _hand_over(self, write: _Write) -> None:
+    def _hand_over(self, write: _Write) -> bool:
         if self._writer is None:
             self.dropped += 1
-            return
+            return False
         with self._pending_lock:
             if self._pending_bytes + write.size > _QUEUE_BYTES:
                 self.dropped += 1
-                return
+                return False
             try:
                 self._queue.put_nowait(write)
             except queue.Full:
                 self.dropped += 1
-                return
+                return False
             self._pending_bytes += write.size
             if write.key:
                 self._pending[write.key] = write
+        return True
 
     def _written(self, batch: list[_Write]) -> None:
         with self._pending_lock:

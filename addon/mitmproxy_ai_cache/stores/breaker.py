@@ -1,0 +1,35 @@
+"""A circuit breaker: a server that does not answer is not asked again until a probe says it does."""
+
+from __future__ import annotations
+
+import time
+
+OPENS_AFTER = 3
+"""Failures in a row."""
+
+PROBE_EVERY = 1.0
+"""Seconds between probes while it is open."""
+
+
+class Breaker:
+    """Closed while all is well. Who asks reports `succeeded` or `failed`; while `is_open` nobody asks but the probe."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self.is_open = False
+        self.opened_at = 0.0
+
+    def succeeded(self) -> bool:
+        """Whether this closed it."""
+        self._failures = 0
+        closed, self.is_open = self.is_open, False
+        return closed
+
+    def failed(self) -> bool:
+        """Whether this opened it."""
+        self._failures += 1
+        if self.is_open or self._failures < OPENS_AFTER:
+            return False
+        self.is_open = True
+        self.opened_at = time.monotonic()
+        return True
