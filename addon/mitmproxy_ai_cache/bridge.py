@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,15 @@ def is_for_us(flow: http.HTTPFlow) -> bool:
         return True
     client = flow.client_conn
     regular = isinstance(client.proxy_mode, mode_specs.RegularMode | mode_specs.UpstreamMode)
-    return regular and not client.tls_established and flow.request.port == client.sockname[1]
+    if not regular or client.tls_established or not _is_own(flow.request.host, client.sockname[0]):
+        return False
+    # Behind a port mapping the Host names another port than ours; a base URL is told by its path even there.
+    return flow.request.port == client.sockname[1] or own_address.is_base_url(flow.request.path)
+
+
+def _is_own(host: str, address: str) -> bool:
+    """Whether `host` may name this machine or container: loopback, the address we were reached at, a bare name."""
+    return _is_loopback(host) or host == address or not re.search(r"[.:]", host)
 
 
 def follow_base_url(flow: http.HTTPFlow) -> None:

@@ -21,12 +21,11 @@ from mitmproxy.addons import (
     proxyserver,
     script,
     tlsconfig,
-    upstream_auth,
 )
 
 from .addon import AICache
 from .hosts import HostList
-from .tunnels import Tunnels
+from .tunnels import OuterCredentials, Tunnels
 
 
 class ProxyMaster(master.Master):
@@ -49,7 +48,7 @@ class ProxyMaster(master.Master):
             script.ScriptLoader(),
             next_layer.NextLayer(),
             tlsconfig.TlsConfig(),
-            upstream_auth.UpstreamAuth(),
+            OuterCredentials(),
             self._errors,
         )
 
@@ -89,6 +88,7 @@ def quiet_logs(level: int) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections that are cut when the loop ends
     logging.getLogger("ai-cache").setLevel(level)
 
 

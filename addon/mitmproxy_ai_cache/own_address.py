@@ -6,6 +6,7 @@ answered here, also under the name `ai-cache.internal` through the proxy.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ MAGIC_HOST = "ai-cache.internal"
 
 _BASE_URL = re.compile(r"/(https?):/{1,2}([^/?#@]+)(/.*|\?.*)?$", re.DOTALL)
 """One slash will do: some clients and servers fold `//` in a path."""
+
+_HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+)(?::(\d{1,5}))?")
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +34,36 @@ class Target:
     path: str
 
 
+def is_base_url(path: str) -> bool:
+    return _BASE_URL.match(path) is not None
+
+
 def target_of(path: str) -> Target | None:
     """`/https://host:port/path?query` -> its parts, or None."""
     match = _BASE_URL.match(path)
     if not match:
         return None
-    scheme, authority, rest = match[1], match[2], match[3] or "/"
-    host, port = _split(authority)
-    if not host or port is None:
+    scheme, rest = match[1], match[3] or "/"
+    split = _HOST_AND_PORT.fullmatch(match[2])
+    if not split or not _is_host(split[1].strip("[]")):
         return None
-    number = port or (443 if scheme == "https" else 80)
-    return Target(scheme, host, number, authority, rest if rest.startswith("/") else "/" + rest)
+    default = 443 if scheme == "https" else 80
+    port = int(split[2] or default)
+    if not 0 < port < 65536:
+        return None
+    name = split[1].rstrip(".")
+    authority = name if port == default else f"{name}:{port}"
+    return Target(scheme, name.strip("[]"), port, authority, rest if rest.startswith("/") else "/" + rest)
 
 
-def _split(authority: str) -> tuple[str, int | None]:
-    """Host and port; port 0 where none is named, None where it is no port."""
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+)(?::(\d{1,5}))?", authority)
-    if not match or int(match[2] or 0) > 65535:
-        return "", None
-    return match[1].strip("[]"), int(match[2] or 0)
+def _is_host(name: str) -> bool:
+    """A name or an address that can be connected to and put into a certificate."""
+    if ":" in name:
+        try:
+            return bool(ipaddress.IPv6Address(name))
+        except ValueError:
+            return False
+    return len(name) < 254 and all(_LABEL.fullmatch(label) for label in name.removesuffix(".").split("."))
 
 
 def answer(path: str, certificate: bytes | None, state: dict[str, object]) -> Response:

@@ -29,7 +29,7 @@ CA_VARIABLES = (
 )
 """Variables that replace a client's roots: they get the bundle."""
 
-CERTIFICATE, BUNDLE, JAVA_STORE = "mitmproxy-ca-cert.pem", "ca-bundle.pem", "ca-bundle.p12"
+CERTIFICATE, KEY, BUNDLE, JAVA_STORE = "mitmproxy-ca-cert.pem", "mitmproxy-ca.pem", "ca-bundle.pem", "ca-bundle.p12"
 """Files in the directory of the authority."""
 
 JAVA_PASSWORD = "changeit"  # noqa: S105 what every JVM has; the store holds no secret
@@ -54,7 +54,7 @@ def make_authority(confdir: Path) -> Path:
     """The certificate of the authority in `confdir`, made on first use; only its owner can read the private key."""
     confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificate = confdir / CERTIFICATE
-    if not certificate.exists():
+    if not (certificate.exists() and (confdir / KEY).exists()):
         certs.CertStore.from_store(confdir, "mitmproxy", 2048)
     return certificate
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mitmproxy import connection, http, tls
+from mitmproxy.addons import upstream_auth
 
 from .cache import Cache
 from .hosts import HostList
@@ -38,3 +39,12 @@ class Tunnels:
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         if flow.request.host in self._direct and flow.server_conn.via is not None:
             flow.server_conn = connection.Server(address=(flow.request.host, flow.request.port))
+            flow.request.authority = ""  # origin form: nobody but a proxy is sent the absolute one
+
+
+class OuterCredentials(upstream_auth.UpstreamAuth):
+    """The outer proxy's password, for the outer proxy alone: mitmproxy would send it to direct hosts, too."""
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        if flow.server_conn.via is not None:
+            super().requestheaders(flow)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -18,8 +19,10 @@ import pytest
 
 from harness import BIN, REDIRECT, Client, FakeProviders, Process, mitmdump, plain_environ
 from mitmproxy_ai_cache.cli.env import line
+from mitmproxy_ai_cache.cli.environment import _java
 from mitmproxy_ai_cache.cli.outer import OuterProxy, UnusableProxy, globs, proxy, without_ai_hosts
 from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.own_address import target_of
 
 AI_CACHE = str(BIN / "ai-cache")
 OPENAI = "https://api.openai.com/v1/chat/completions"
@@ -185,7 +188,7 @@ def test_what_https_proxy_may_say(named: str, expected: OuterProxy | None) -> No
     assert proxy({"HTTPS_PROXY": named}) == expected
 
 
-@pytest.mark.parametrize("named", ["socks5://x:1", "http://x:port", "ftp://x", "http://"])
+@pytest.mark.parametrize("named", ["socks5://x:1", "http://x:port", "ftp://x", "http://", "http://u:p[ss@proxy:1"])
 def test_what_it_may_not(named: str) -> None:
     with pytest.raises(UnusableProxy):
         proxy({"https_proxy": named})
@@ -201,6 +204,9 @@ def test_what_it_may_not(named: str) -> None:
         ("*", True),
         ("com", True),
         ("corp.example", False),
+        ("myres.openai.azure.com", True),
+        ("bedrock-runtime.us-east-1.amazonaws.com:443", True),
+        ("::1", False),
         ("notopenai.com", False),
         ("localhost", False),
         ("10.0.0.0/8", False),
@@ -209,7 +215,7 @@ def test_what_it_may_not(named: str) -> None:
 def test_entries_of_no_proxy(entry: str, keeps_ai_calls_from_us: bool) -> None:
     kept, removed = without_ai_hosts([entry], ())
     assert (kept, removed) == (([], [entry]) if keeps_ai_calls_from_us else ([entry], []))
-    assert globs(["*"]) == ["*"]
+    assert globs(["*", "::1", "[::1]:80", "."]) == ["*", "::1", "*.::1", "::1", "*.::1"]
 
 
 # Clients that cannot use a proxy
@@ -261,6 +267,78 @@ def test_models_on_this_machine_are_cached_with_local(run: Run, providers: FakeP
     assert [status(done) for done in calls] == ["MISS", "HIT"]
 
 
+def test_with_local_an_outer_proxy_gets_neither_local_calls_nor_its_password_to_others(
+    run: Run, providers: FakeProviders
+) -> None:
+    providers.answer = lambda request: Reply([b'{"message":{},"done":true}'])
+    dead = "http://me:sekret@127.0.0.1:9"
+    body = '{"model":"llama","stream":false,"messages":[{"role":"user","content":"hi"}]}'
+    done = run(
+        "run",
+        "--local",
+        *WITH_PROVIDER,
+        "--",
+        "curl",
+        "-sSi",
+        "http://localhost:11434/api/chat",
+        "-d",
+        body,
+        HTTPS_PROXY=dead,
+    )
+    assert status(done) == "MISS"
+    (got,) = providers.calls
+    assert (got.path, "proxy-authorization" in got.headers) == ("/api/chat", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "goes_to"),
+    [
+        ("/https://api.openai.com/v1/x?a=b", ("https", "api.openai.com", 443, "api.openai.com", "/v1/x?a=b")),
+        ("/https:/api.openai.com:443/v1", ("https", "api.openai.com", 443, "api.openai.com", "/v1")),
+        ("/https://api.openai.com.?a", ("https", "api.openai.com", 443, "api.openai.com", "/?a")),
+        ("/http://[::1]:8000/v1", ("http", "::1", 8000, "[::1]:8000", "/v1")),
+        ("/http://localhost:11434", ("http", "localhost", 11434, "localhost:11434", "/")),
+    ],
+)
+def test_base_urls_and_where_they_go(path: str, goes_to: tuple[object, ...]) -> None:
+    found = target_of(path)
+    assert found is not None
+    assert (found.scheme, found.host, found.port, found.authority, found.path) == goes_to
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/x", "/https", "/https://", "/https://a b/", "/https://a%20b/", "/https://-x.com/", "/https://u:p@x.com/", "/https://x:0/",
+     "/https://x:99999/", "/https://" + "a" * 300 + "/", "/https://x\\evil/", "/https://a,b;c/", "/https://aé.com/", "/https://[zz]/"],
+)  # fmt: skip
+def test_what_is_no_base_url(path: str) -> None:
+    assert target_of(path) is None
+
+
+def test_a_base_url_works_behind_a_port_mapping_and_real_hosts_are_not_taken_for_the_proxy(
+    serve: Callable[..., Process], providers: FakeProviders
+) -> None:
+    served = serve()
+    address = f"{served.url}/https://api.openai.com/v1/chat/completions"
+    for host in ("127.0.0.1:9000", "ai-cache"):
+        mapped = subprocess.run(
+            ["curl", "-sSi", "-H", f"Host: {host}", address, "-d", CHAT], capture_output=True, text=True, check=True
+        )
+        assert status(mapped) in ("MISS", "HIT")
+    client = Client(served.port, served.ca)
+    assert client.request(f"http://vllm.corp:{served.port}/v1/chat/completions", CHAT.encode()).cache == "MISS"
+    client.close()
+    assert {call.headers.get("host") for call in providers.calls} == {"api.openai.com", f"vllm.corp:{served.port}"}
+
+
+def test_java_options_survive_spaces_and_a_second_time() -> None:
+    store = Path("/Application Support/x.p12")
+    once = _java("http://127.0.0.1:1", store, "-Xmx1g '-Da=b c'", local=False)
+    assert '"-Djavax.net.ssl.trustStore=/Application Support/x.p12"' in once
+    assert once.startswith('-Xmx1g "-Da=b c"')
+    assert _java("http://127.0.0.1:1", store, once, local=False) == once
+
+
 # What it says afterwards
 
 
@@ -273,6 +351,56 @@ def test_the_report_and_the_summary_agree(run: Run, tmp_path: Path) -> None:
     told = json.loads(report.read_text())
     assert (told["calls"], told["statuses"], told["saved"]["tokens"], told["exit_code"]) == (1, {"HIT": 1}, 42, 3)
     assert done.returncode == 3
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_command_starts(run: Run, tmp_path: Path) -> None:
+    done = run("run", "--report", str(tmp_path / "no" / "r.json"), "--", "sh", "-c", "echo ran; exit 3")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "--report: there is no directory" in done.stderr
+
+
+def test_a_nested_run_with_a_wish_of_its_own_has_it(run: Run) -> None:
+    assert status(run("run", *WITH_PROVIDER, "--", *CURL)) == "MISS"
+    done = run(
+        "run",
+        *WITH_PROVIDER,
+        "--",
+        "env",
+        "AI_CACHE_MODE=replay",
+        "AI_CACHE_STORE=memory:",
+        AI_CACHE,
+        "run",
+        "--",
+        *CURL,
+    )
+    assert "424" in done.stdout
+
+
+def test_empty_variables_are_unset_ones(run: Run) -> None:
+    done = run(
+        "run", "--", "true", AI_CACHE_HOST="", AI_CACHE_PORT="", AI_CACHE_MODE="", AI_CACHE_TTL="", AI_CACHE_SAMPLES=""
+    )
+    assert done.returncode == 0
+    assert "mode cache" in done.stderr
+    assert "entries apart" not in done.stderr
+
+
+def test_a_hangup_that_was_ignored_stays_ignored(environ: dict[str, str]) -> None:
+    script = f"trap '' HUP; exec {AI_CACHE} run --store memory: -- sh -c 'echo ready; sleep 1; echo survived'"
+    process = subprocess.Popen(
+        ["sh", "-c", script], env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=20)[0] == "survived\n"
+    assert process.returncode == 0
+
+
+def test_a_key_that_is_gone_is_made_anew_with_its_certificate(run: Run, tmp_path: Path) -> None:
+    assert status(run("run", *WITH_PROVIDER, "--", *CURL)) == "MISS"
+    (tmp_path / "data" / "ai-cache" / "ca" / "mitmproxy-ca.pem").unlink()
+    assert status(run("run", *WITH_PROVIDER, "--", *CURL)) == "HIT"
 
 
 def test_where_nothing_came_to_the_proxy_it_says_why(run: Run) -> None:

@@ -41,8 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             module.add_arguments(added)
             added.set_defaults(main=module.main)
     parsed = parser.parse_args(arguments)
-    code: int = parsed.main(parsed)
-    return code
+    try:
+        code: int = parsed.main(parsed)
+        return code
+    except (OSError, ValueError) as error:
+        # A directory that is gone or not writable, a file that is none of ours: a line, not a traceback.
+        print(f"ai-cache: {type(error).__name__}: {error}", file=sys.stderr)
+        return 125
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 
 from .. import trust
 from .environment import variables
-from .outer import MARK, alive
+from .outer import MARK, alive, certificate
 from .proxy import StartError, add_address, failed
 
 SUMMARY = "print the variables that point a shell at a running serve"
@@ -34,7 +34,10 @@ def main(arguments: argparse.Namespace) -> int:
     if not alive(url):
         return failed(StartError(f"no ai-cache answers at {url}; start ai-cache serve --port {arguments.port}"))
     confdir = trust.directory()
-    trust.write_bundle(confdir, trust.make_authority(confdir), os.environ)
+    own = trust.make_authority(confdir)
+    if certificate(url).strip() != own.read_bytes().strip():
+        return failed(StartError(f"the proxy at {url} has another authority: trust its {url}/ca.pem"))
+    trust.write_bundle(confdir, own, os.environ)
     block, removed = variables(url, confdir, os.environ, arguments.hosts, arguments.local)
     block.pop(MARK)
     if removed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,15 +42,26 @@ def variables(
 
 
 def _java(proxy_url: str, store: Path, before: str, local: bool) -> str:
-    """Java reads no variable but this one. Options that came before are kept; ours come last and win."""
+    """Java reads no variable but this one. Options of others that came before are kept."""
     address = urlsplit(proxy_url)
-    options = [
-        f"-Dhttps.proxyHost={address.hostname}",
-        f"-Dhttps.proxyPort={address.port}",
-        f"-Djavax.net.ssl.trustStore={store}",
-        f"-Djavax.net.ssl.trustStorePassword={trust.JAVA_PASSWORD}",
-        "-Djavax.net.ssl.trustStoreType=PKCS12",
-    ]
+    ours = {
+        "https.proxyHost": address.hostname,
+        "https.proxyPort": address.port,
+        "javax.net.ssl.trustStore": store,
+        "javax.net.ssl.trustStorePassword": trust.JAVA_PASSWORD,
+        "javax.net.ssl.trustStoreType": "PKCS12",
+    }
     if local:
-        options += [f"-Dhttp.proxyHost={address.hostname}", f"-Dhttp.proxyPort={address.port}", "-Dhttp.nonProxyHosts="]
-    return " ".join(([before] if before else []) + options)
+        ours |= {"http.proxyHost": address.hostname, "http.proxyPort": address.port, "http.nonProxyHosts": ""}
+    try:
+        others = [word for word in shlex.split(before) if word.partition("=")[0].removeprefix("-D") not in ours]
+    except ValueError:
+        others = [before]
+    return " ".join(map(_quoted, [*others, *(f"-D{name}={value}" for name, value in ours.items())]))
+
+
+def _quoted(option: str) -> str:
+    """The JVM splits this variable at white space and honours quotes."""
+    if not any(character.isspace() for character in option):
+        return option
+    return f"'{option}'" if '"' in option else f'"{option}"'

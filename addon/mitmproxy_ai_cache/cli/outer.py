@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import urllib.error
+import http.client
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from ..hosts import AI_HOSTS
+from ..hosts import AI_HOSTS, ai_hosts
 
 MARK = "AI_CACHE_PROXY"
 """Set by `run` for its command: the URL of the proxy around it."""
@@ -33,11 +33,11 @@ def proxy(environ: Mapping[str, str]) -> OuterProxy | None:
     named = next((environ[name] for name in ("https_proxy", "HTTPS_PROXY") if environ.get(name)), "")
     if not named:
         return None
-    parts = urlsplit(named if "://" in named else f"http://{named}")
     try:
+        parts = urlsplit(named if "://" in named else f"http://{named}")
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
-        port = 0
+        parts, port = urlsplit(""), 0
     if parts.scheme not in ("http", "https") or not parts.hostname or not port:
         raise UnusableProxy(f"HTTPS_PROXY is {_shown(named)}; it must be http:// or https://; or unset it")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -59,12 +59,16 @@ def no_proxy(environ: Mapping[str, str]) -> list[str]:
 
 def without_ai_hosts(entries: Iterable[str], more_hosts: Iterable[str]) -> tuple[list[str], list[str]]:
     """Entries that may stay, and those that would keep AI calls from us."""
-    samples = [glob.replace("*", "x").lower() for glob in (*AI_HOSTS, *more_hosts)]
+    named = tuple(more_hosts)
+    hosts = ai_hosts(named)
+    samples = [glob.replace("*", "x").lower() for glob in (*AI_HOSTS, *named)]
     kept: list[str] = []
     removed: list[str] = []
     for entry in entries:
-        domain = entry.lower().partition(":")[0].lstrip("*").lstrip(".")
-        covers = entry == "*" or any(domain and f".{sample}".endswith(f".{domain}") for sample in samples)
+        domain = _domain(entry)
+        covers = (
+            entry == "*" or domain in hosts or any(domain and f".{sample}".endswith(f".{domain}") for sample in samples)
+        )
         (removed if covers else kept).append(entry)
     return kept, removed
 
@@ -73,16 +77,36 @@ def globs(entries: Iterable[str]) -> list[str]:
     """Host globs for entries of NO_PROXY: a domain stands for itself and all below it."""
     found = []
     for entry in entries:
-        domain = entry.partition(":")[0].lstrip("*").lstrip(".")
-        found += ["*"] if entry == "*" else [domain, f"*.{domain}"]
+        domain = _domain(entry)
+        found += ["*"] if entry == "*" else [domain, f"*.{domain}"] if domain else []
     return found
+
+
+def _domain(entry: str) -> str:
+    """`.example.com:443`, `*.example.com`, `[::1]:80` -> the host in it, in lower case."""
+    if entry.count(":") > 1:
+        return entry.lower().partition("]")[0].strip("[]")
+    return entry.lower().partition(":")[0].lstrip("*").lstrip(".")
+
+
+def certificate(url: str) -> bytes:
+    """The certificate the proxy at `url` hands out; empty where it hands out none."""
+    return _ask(f"{url}/ca.pem") or b""
 
 
 def alive(url: str) -> bool:
     """Whether an ai-cache proxy answers at `url`."""
+    try:
+        return bool(orjson.loads(_ask(f"{url}/healthz") or b"{}").get("status") == "ok")
+    except (ValueError, AttributeError):
+        return False
+
+
+def _ask(url: str) -> bytes | None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"{url}/healthz", timeout=2) as response:
-            return bool(orjson.loads(response.read())["status"] == "ok")
-    except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
-        return False
+        with direct.open(url, timeout=2) as response:
+            data: bytes = response.read(1 << 20)
+            return data
+    except (OSError, ValueError, http.client.HTTPException):
+        return None

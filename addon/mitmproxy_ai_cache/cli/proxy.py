@@ -22,6 +22,7 @@ from ..master import ProxyMaster, quiet_logs
 from ..settings import MODES, Settings, SettingsError
 from ..stats import Stats
 from . import outer
+from .environment import LOCAL
 from .sources import gather
 
 
@@ -49,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser, port: int) -> None:
 
 def add_address(parser: argparse.ArgumentParser, port: int) -> None:
     """`--host` and `--port`; AI_CACHE_HOST and AI_CACHE_PORT for containers."""
-    host, number = os.environ.get("AI_CACHE_HOST", "127.0.0.1"), os.environ.get("AI_CACHE_PORT", str(port))
+    host, number = os.environ.get("AI_CACHE_HOST") or "127.0.0.1", os.environ.get("AI_CACHE_PORT") or str(port)
     parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port", type=_port, default=number, help="port to listen on, 0 for any (default: %(default)s)"
@@ -89,7 +90,7 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
     Settings.parse(values)
     announce = (lambda line: None) if arguments.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
     with _authority(arguments.ephemeral_ca) as confdir:
-        master = ProxyMaster(announce, HostList(outer.globs(outer.no_proxy(os.environ))))
+        master = ProxyMaster(announce, HostList(outer.globs([*outer.no_proxy(os.environ), *LOCAL])))
         try:
             certificate = trust.make_authority(confdir)
             bundle = trust.write_bundle(confdir, certificate, os.environ)
@@ -133,7 +134,8 @@ def _authority(ephemeral: bool) -> Iterator[Path]:
 def _outer_proxy(arguments: argparse.Namespace) -> dict[str, Any]:
     """A proxy that was there before us becomes the one we go through, unless a mode was asked for."""
     found = outer.proxy(os.environ)
-    if found is None or any(text.startswith("mode=") for text in arguments.set):
+    own = found is not None and found.url in (f"http://{host}:{arguments.port}" for host in ("127.0.0.1", "localhost"))
+    if found is None or own or any(text.startswith("mode=") for text in arguments.set):
         return {}
     if not arguments.quiet:
         print(f"ai-cache: going on through the proxy {found.url} that HTTPS_PROXY names", file=sys.stderr)

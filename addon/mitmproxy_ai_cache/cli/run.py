@@ -17,9 +17,14 @@ from ..stats import Stats
 from .environment import variables
 from .outer import MARK, alive
 from .proxy import SettingsError, StartError, add_options, failed, proxy
+from .sources import gather
 
 SUMMARY = "run a command with its AI calls cached"
 
+_FROM_TERMINAL = ("SIGINT", "SIGQUIT")
+"""Ctrl-C and Ctrl-\\ reach COMMAND from the terminal itself, once."""
+
+_HARMLESS = {getattr(signal, "SIGWINCH", None)}
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 
@@ -40,6 +45,8 @@ def main(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         return failed(StartError("no command; write ai-cache run -- COMMAND, for example ai-cache run -- pytest"))
+    if arguments.report and not arguments.report.absolute().parent.is_dir():
+        return failed(StartError(f"--report: there is no directory {arguments.report.absolute().parent}"))
     try:
         return asyncio.run(_run(arguments, command))
     except (StartError, SettingsError) as error:
@@ -49,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
     around = os.environ.get(MARK, "")
     with _signals() as forward:
-        if around and not (arguments.mode or arguments.store or arguments.set) and alive(around):
+        if around and _asks_for_nothing(arguments) and alive(around):
             if not arguments.quiet:
                 print(f"ai-cache: inside another run; its proxy {around} is used", file=sys.stderr)
             return await _wait_for(command, dict(os.environ), forward)
@@ -61,11 +68,21 @@ async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
             code = await _wait_for(command, {**os.environ, **block}, forward)
             stats = running.stats
     if arguments.report:
-        arguments.report.write_text(json.dumps({**stats.as_json(), "exit_code": code}, indent=2) + "\n", "utf-8")
+        try:
+            arguments.report.write_text(json.dumps({**stats.as_json(), "exit_code": code}, indent=2) + "\n", "utf-8")
+        except OSError as error:
+            print(f"ai-cache: the report could not be written: {error}", file=sys.stderr)
     if not arguments.quiet:
         lines = [*stats.summary(), *_why_nothing(stats)]
         print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in lines), file=sys.stderr)
     return code
+
+
+def _asks_for_nothing(arguments: argparse.Namespace) -> bool:
+    """Whether a run inside another one has no wish of its own, so that the outer proxy will do."""
+    found = gather(arguments, os.environ, Path.cwd())
+    own = arguments.report or arguments.local or arguments.port or arguments.ephemeral_ca or arguments.set
+    return not own and all(value.origin == "default" for value in found.values())
 
 
 def _why_nothing(stats: Stats) -> list[str]:
@@ -100,19 +117,26 @@ async def _wait_for(command: list[str], environ: dict[str, str], forward: list[s
 
 @contextmanager
 def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Ctrl-C reaches COMMAND from the terminal itself, once; other signals are passed on to it."""
+    """What a terminal sends reaches COMMAND by itself; other signals are passed on to it."""
     children: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _frame: object) -> None:
+        stop_if_alone(number, _frame)
         for child in children:
             child.send_signal(number)
 
-    previous = {signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None)}
-    for name in _FORWARDED:
-        if number := getattr(signal, name, None):
-            previous[number] = signal.signal(number, pass_on)
+    def stop_if_alone(number: int, _frame: object) -> None:
+        if not children and number not in _HARMLESS:
+            raise SystemExit(128 + number)
+
+    handlers = dict.fromkeys(_FROM_TERMINAL, stop_if_alone) | dict.fromkeys(_FORWARDED, pass_on)
+    previous = {}
+    for name, handler in handlers.items():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
+            previous[number] = signal.signal(number, handler)
     try:
         yield children
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, before in previous.items():
+            signal.signal(number, before)

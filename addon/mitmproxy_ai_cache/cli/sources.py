@@ -35,7 +35,7 @@ def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Pat
             raise SettingsError(f"{file}: there is no setting {name!r}{near(name, known)}; ai-cache options lists them")
         found[option.name] = Value(_from_toml(option, raw, file), str(file))
     for option in OPTIONS:
-        if (text := environ.get(option.name.upper())) is not None:
+        if text := environ.get(option.name.upper()):  # an empty variable is an unset one, as in compose files
             found[option.name] = Value(_from_text(option, text), f"environment {option.name.upper()}")
     for name, flag in _FLAGS.items():
         given = getattr(arguments, flag, None)
