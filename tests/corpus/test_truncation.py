@@ -83,6 +83,7 @@ def cuts(exchange: Recorded) -> Iterator[int]:
     yield from (chance.randrange(terminal) for _ in range(RANDOM_CUTS))
 
 
+@pytest.mark.slow
 def test_a_stream_cut_anywhere_before_its_terminal_event_is_never_kept(capsys: pytest.CaptureFixture[str]) -> None:
     tried, unknowable = Counter[str](), Counter[str]()
     wrong: list[str] = []

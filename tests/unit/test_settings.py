@@ -342,8 +342,6 @@ def test_a_wrong_line_in_a_file_is_one_line_that_names_file_and_setting(
         ("eager", "on", True),
         ("samples", "3", 3),
         ("hosts", "a.com; b.com\n c.com ;", ("a.com", "b.com", "c.com")),
-        ("hosts", "", ()),
-        ("namespace", "", ""),
     ],
 )
 def test_a_variable_is_read_as_its_type(tmp_path: Path, name: str, text: str, value: Any) -> None:
@@ -351,9 +349,12 @@ def test_a_variable_is_read_as_its_type(tmp_path: Path, name: str, text: str, va
     assert found[f"ai_cache_{name}"] == Value(value, f"environment AI_CACHE_{name.upper()}")
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("headers", "maybe"), ("headers", ""), ("samples", "many"), ("samples", "")]
-)
+@pytest.mark.parametrize("name", ["hosts", "namespace", "headers", "samples"])
+def test_an_empty_variable_is_an_unset_one(tmp_path: Path, name: str) -> None:
+    assert gathered(tmp_path, {f"AI_CACHE_{name.upper()}": ""})[f"ai_cache_{name}"].origin == "default"
+
+
+@pytest.mark.parametrize(("name", "text"), [("headers", "maybe"), ("samples", "many")])
 def test_a_wrong_variable_is_refused_by_name(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=f"ai_cache_{name}"):
         gathered(tmp_path, {f"AI_CACHE_{name.upper()}": text})
