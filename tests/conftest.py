@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import Client, FakeProviders, Process, mitmdump
+from harness import BIN, Client, FakeProviders, Process, mitmdump, plain_environ
 
 
 @pytest.fixture
@@ -29,6 +30,25 @@ def start(providers: FakeProviders, tmp_path: Path) -> Iterator[Callable[..., Pr
     for process in started:
         if process.alive:
             process.stop()
+
+
+@pytest.fixture
+def environ(providers: FakeProviders, tmp_path: Path) -> dict[str, str]:
+    """As a user's, with the provider's authority trusted as the system's roots would be."""
+    return plain_environ(tmp_path, **providers.environment(), SSL_CERT_FILE=str(providers.tls.ca))
+
+
+@pytest.fixture
+def run(environ: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `ai-cache` with arguments, and more variables by name, in an empty home."""
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [str(BIN / "ai-cache"), *arguments]
+        return subprocess.run(
+            command, env=environ | more, capture_output=True, text=True, timeout=90, cwd=tmp_path, check=False
+        )
+
+    return run
 
 
 @pytest.fixture

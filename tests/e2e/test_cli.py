@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import BIN, REDIRECT, ROOT, Client, FakeProviders, Process, plain_environ
+from harness import BIN, REDIRECT, ROOT, Client, FakeProviders, Process
 from mitmproxy_ai_cache.cli.options import markdown
 from mitmproxy_ai_cache.demo.provider import Reply
 
@@ -25,26 +25,9 @@ ANSWER = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"st
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def environ(providers: FakeProviders, tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(autouse=True)
+def _answering(providers: FakeProviders) -> None:
     providers.answer = lambda request: Reply([ANSWER])
-    return plain_environ(tmp_path, **providers.environment(), SSL_CERT_FILE=str(providers.tls.ca))
-
-
-@pytest.fixture
-def run(environ: dict[str, str], tmp_path: Path) -> Run:
-    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [AI_CACHE, *arguments],
-            env=environ | more,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            check=False,
-        )
-
-    return run
 
 
 def curl(*more: str) -> tuple[str, ...]:

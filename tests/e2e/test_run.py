@@ -35,27 +35,9 @@ CURL = ("curl", "-sS", "-i", OPENAI, "-d", CHAT)
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def environ(providers: FakeProviders, tmp_path: Path) -> dict[str, str]:
-    """As a user's, with the provider's authority trusted as the system's roots would be."""
+@pytest.fixture(autouse=True)
+def _answering(providers: FakeProviders) -> None:
     providers.answer = lambda request: Reply([ANSWER])
-    return plain_environ(tmp_path, **providers.environment(), SSL_CERT_FILE=str(providers.tls.ca))
-
-
-@pytest.fixture
-def run(environ: dict[str, str], tmp_path: Path) -> Run:
-    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [AI_CACHE, *arguments],
-            env=environ | more,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            cwd=tmp_path,
-            check=False,
-        )
-
-    return run
 
 
 @pytest.fixture

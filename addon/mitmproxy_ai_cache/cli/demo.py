@@ -15,10 +15,8 @@ from pathlib import Path
 import orjson
 
 from .. import trust
-from ..demo.calls import CALLS, DemoCall, answer
-from ..demo.provider import Provider
-from ..demo.redirect import redirect_to
-from ..master import ProxyMaster, quiet_logs
+from ..demo.calls import CALLS, DemoCall
+from ..demo.stage import stage
 
 SUMMARY = "show it working: JSON, SSE and Bedrock calls twice through the real proxy, without key or network"
 
@@ -40,44 +38,26 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 async def _demo(folder: Path) -> int:
-    quiet_logs(40)
-    provider = await Provider(folder / "provider", answer).start()
-    redirect_to(provider.port)
-    master = ProxyMaster(lambda line: None)
     certificate = trust.make_authority(folder / "ca")
-    master.configure(
-        {
-            "confdir": str(folder / "ca"),
-            "listen_host": "127.0.0.1",
-            "listen_port": 0,
-            "ssl_verify_upstream_trusted_ca": str(provider.ca),
-            "ai_cache_store": f"sqlite:///{folder / 'cache.sqlite3'}",
-            "ai_cache_mode": "cache",
-        },
-        [],
-    )
-    running = asyncio.create_task(master.run())
-    await master.listening.wait()
     trusting = ssl.create_default_context(cafile=str(certificate))
-    print("A provider on this machine that takes its time, and the real proxy before it.\n")
-    print(f"{'call':<44} {'first':>16} {'second':>16}  same bytes")
     good = True
-    for call in CALLS:
-        first = await asyncio.to_thread(_send, call, master.address[1], trusting)
-        second = await asyncio.to_thread(_send, call, master.address[1], trusting)
-        same = first.body == second.body
-        good = good and (first.status, second.status, same) == ("MISS", "HIT", True)
-        print(f"{call.title:<44} {_shown(first)} {_shown(second)}  {'yes' if same else 'NO'}")
-    reached = len(provider.calls)
+    async with stage(folder, folder / "ca", f"sqlite:///{folder / 'cache.sqlite3'}") as on:
+        print("A provider on this machine that takes its time, and the real proxy before it.\n")
+        print(f"{'call':<44} {'first':>16} {'second':>16}  same bytes")
+        for call in CALLS:
+            first = await asyncio.to_thread(_send, call, on.port, trusting)
+            second = await asyncio.to_thread(_send, call, on.port, trusting)
+            same = first.body == second.body
+            good = good and (first.status, second.status, same) == ("MISS", "HIT", True)
+            print(f"{call.title:<44} {_outcome(first)} {_outcome(second)}  {'yes' if same else 'NO'}")
+        reached = len(on.provider.calls)
+    good = good and reached == len(CALLS)
     print(f"\n{2 * len(CALLS)} calls, {reached} of them reached the provider.", end=" ")
-    print("Now yours: ai-cache run -- COMMAND" if good and reached == len(CALLS) else "That is not what should happen.")
-    master.stop()
-    await asyncio.gather(running, return_exceptions=True)
-    await provider.stop()
+    print("Now yours: ai-cache run -- COMMAND" if good else "That is not what should happen.")
     return 0 if good else 1
 
 
-def _shown(outcome: Outcome) -> str:
+def _outcome(outcome: Outcome) -> str:
     return f"{outcome.status:>7} {outcome.seconds * 1000:>5.0f} ms"
 
 

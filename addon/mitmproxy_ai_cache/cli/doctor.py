@@ -19,10 +19,8 @@ from pathlib import Path
 from cryptography import x509
 
 from .. import replay, trust
-from ..demo.calls import answer
-from ..demo.provider import Provider
-from ..demo.redirect import redirect_to
-from ..master import ProxyMaster, quiet_logs
+from ..demo.stage import stage
+from ..master import ProxyMaster
 from ..settings import Settings, SettingsError
 from ..stores import StoreError, for_url
 from . import outer, probes
@@ -170,33 +168,15 @@ def _upstream() -> Check:
 
 async def _clients() -> list[Check]:
     """One request with every client that is installed, through a proxy before a provider on this machine."""
-    quiet_logs(50)
     results: list[Check] = []
+    confdir = trust.directory()
+    trust.write_bundle(confdir, trust.make_authority(confdir), os.environ)
     with tempfile.TemporaryDirectory(prefix="ai-cache-doctor-") as temporary:
         folder = Path(temporary)
-        provider = await Provider(folder / "provider", answer).start()
-        redirect_to(provider.port)
-        master = ProxyMaster(lambda line: None)
-        confdir = trust.directory()
-        trust.write_bundle(confdir, trust.make_authority(confdir), os.environ)
-        master.configure(
-            {
-                "confdir": str(confdir),
-                "listen_host": "127.0.0.1",
-                "listen_port": 0,
-                "ssl_verify_upstream_trusted_ca": str(provider.ca),
-                "ai_cache_store": "memory:",
-            },
-            [],
-        )
-        running = asyncio.create_task(master.run())
-        await master.listening.wait()
-        block, _ = variables(f"http://127.0.0.1:{master.address[1]}", confdir, os.environ)
-        for probe in await asyncio.to_thread(probes.found, os.environ.get("PATH", "")):
-            results += _show(iter([await _client(probe, {**os.environ, **block}, folder, master)]))
-        master.stop()
-        await asyncio.gather(running, return_exceptions=True)
-        await provider.stop()
+        async with stage(folder, confdir, "memory:") as on:
+            block, _ = variables(f"http://127.0.0.1:{on.port}", confdir, os.environ)
+            for probe in await asyncio.to_thread(probes.found, os.environ.get("PATH", "")):
+                results += _show(iter([await _client(probe, {**os.environ, **block}, folder, on.master)]))
     return results
 
 
