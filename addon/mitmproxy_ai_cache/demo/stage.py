@@ -27,7 +27,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage(folder: Path, confdir: Path, store: str) -> AsyncIterator[Stage]:
-    """`folder` is for the provider, `confdir` holds the authority of the proxy. Every connection goes to the provider."""
+    """`folder` is for the provider, `confdir` for the authority of the proxy. All connections go to the provider."""
     quiet_logs(50)
     provider = await Provider(folder / "provider", answer).start()
     redirect_to(provider.port)
