@@ -134,8 +134,9 @@ class AICache:
 
     async def _stop(self) -> None:
         self._running = False
-        if self.cache is not None:
-            await self.cache.close()
+        cache, self.cache = self.cache, None  # what still comes passes, or is refused by a strict replay
+        if cache is not None:
+            await cache.close()
 
     # Connections
 
