@@ -104,6 +104,7 @@ class AICache:
     async def _start(self) -> None:
         settings = self._settings
         store = for_url(settings.store, settings.max_size, settings.stores, settings.near_size)
+        entries, trouble = 0, ""
         try:
             await store.open()
             entries = await store.count()
@@ -111,14 +112,15 @@ class AICache:
             if settings.mode == "replay":
                 logger.error("ai-cache: %s", error)
                 return
-            logger.warning("ai-cache: %s; calls go on as misses", error)
-            entries = 0
+            trouble = str(error)
         self.cache = Cache(settings, store, self._isolation())
         self._running = True
         isolation_note = (
             "" if self.cache.isolation.kind == "none" else f", entries apart by {self.cache.isolation.kind}"
         )
         self._announce(f"ai-cache: mode {settings.mode}, store {store.url}, {entries} entries{isolation_note}")
+        if trouble:
+            logger.warning("ai-cache: %s; calls go on as misses", trouble)
         if ctx.options.stream_large_bodies:
             logger.warning(
                 "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"

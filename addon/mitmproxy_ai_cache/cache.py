@@ -140,10 +140,8 @@ class Cache:
                 "ai_cache_not_an_ai_call",
                 f"ai-cache: {request.method} {request.url} is no AI call, and ai_cache_fail_mode is error.",
             )
-        else:
-            self.stats.passed += 1
-            if self.settings.fail_mode == "warn" and request.host not in self.hosts:
-                logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
+        elif self.settings.fail_mode == "warn" and request.host not in self.hosts:
+            logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
 
     def _bypass(self, exchange: Exchange, reason: str) -> Exchange:
         exchange.status, exchange.reason = "BYPASS", reason

@@ -27,8 +27,6 @@ class Stats:
         """(status, reason)"""
         self.stored = 0
         self.not_stored: Counter[str] = Counter()
-        self.passed = 0
-        """Requests that are no AI calls."""
         self.refused: Counter[str] = Counter()
         """Requests that a replay or `fail_mode` refused, by host."""
         self.refused_upgrades = 0

@@ -69,14 +69,6 @@ def test_what_is_no_size_or_duration_is_refused(parse: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (10_485_760, "10.5 MB"), (5e9, "5.0 GB"), (5e12, "5000.0 GB")],
-)
-def test_sizes_are_shown_short(count: float, text: str) -> None:
-    assert units.human_size(count) == text
-
-
-@pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0 ms"), (0.0314, "31 ms"), (90, "90 s"), (600, "10 min"), (7200, "2 h"), (604800, "7 d")]
 )
 def test_durations_are_shown_short(seconds: float, text: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 OPENS_AFTER = 3
 """Failures in a row."""
 
@@ -17,7 +15,6 @@ class Breaker:
     def __init__(self) -> None:
         self._failures = 0
         self.is_open = False
-        self.opened_at = 0.0
 
     def succeeded(self) -> bool:
         """Whether this closed it."""
@@ -31,5 +28,4 @@ class Breaker:
         if self.is_open or self._failures < OPENS_AFTER:
             return False
         self.is_open = True
-        self.opened_at = time.monotonic()
         return True
