@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 
 from . import body as bodies
@@ -16,7 +17,7 @@ from .entry import Entry
 from .exchange import Exchange
 from .hosts import ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
-from .key import fingerprint, public_query
+from .key import counting_headers, fingerprint, public_query
 from .messages import Headers, Request, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
@@ -44,6 +45,7 @@ class Cache:
         self.hosts = ai_hosts(settings.hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
         self.stats = stats or Stats()
+        self.run = secrets.token_hex(6)
         self._finishing: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, int] = {}
         self._store_works = True
@@ -347,6 +349,8 @@ class Cache:
             format=verdict.format,
             body=answer.body,
             request=call.body.raw,
+            request_headers=self._request_headers(call, request),
+            run=self.run,
             cacheable=verdict.cacheable and not call.bypass,
             protocol=call.protocol.name,
             model=call.model,
@@ -361,6 +365,12 @@ class Cache:
             first_byte=exchange.first_byte,
             total=exchange.seconds(),
         )
+
+    def _request_headers(self, call: Call, request: Request) -> tuple[tuple[str, str], ...]:
+        fields = dict(counting_headers(call, request, self.settings.key_rules.headers))
+        if content_type := request.headers.get("content-type"):
+            fields["content-type"] = content_type
+        return tuple(fields.items())
 
     async def close(self) -> None:
         if self._finishing:

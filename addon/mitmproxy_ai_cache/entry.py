@@ -43,6 +43,8 @@ class Entry:
     body: bytes
     request: bytes = b""
     """The body of the request, without its content coding."""
+    request_headers: tuple[tuple[str, str], ...] = ()
+    """Those fields of the request that its key depends on, and its content type; never a credential."""
     cacheable: bool = True
     """False for what only `record` keeps: errors, state, other methods."""
     protocol: str = ""
@@ -52,6 +54,8 @@ class Entry:
     stream: bool = False
     live: bool = False
     namespace: str = ""
+    run: str = ""
+    """The life of the proxy that kept it: 12 hex digits."""
     issued: str = ""
     """The id a later request may name."""
     input_tokens: int = 0
@@ -85,7 +89,8 @@ class Entry:
             (size,) = struct.unpack_from(">I", data)
             head: dict[str, Any] = orjson.loads(data[4 : 4 + size])
             compressed = head.pop("zstd")
-            head["headers"] = tuple((str(name), str(value)) for name, value in head["headers"])
+            for fields_of in ("headers", "request_headers"):
+                head[fields_of] = tuple((str(name), str(value)) for name, value in head.get(fields_of, ()))
             head["body"] = _decompressed(data[4 + size :], compressed)
             if request is not None:
                 sent = _opened(_REQUEST, request)

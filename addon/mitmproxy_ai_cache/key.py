@@ -196,15 +196,24 @@ def public_query(query: str) -> str:
     )
 
 
+def counting_headers(call: Call, request: Request, more: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Those header fields of the request that shape the answer, in the order they came; `more` are the user's."""
+    protocol = call.protocol
+    return [
+        (name, request.headers.get(name))
+        for name in request.headers.names()
+        if name in protocol.key_headers
+        or name in more
+        or (name.startswith(KEY_PREFIXES) and name not in CREDENTIAL_HEADERS)
+    ]
+
+
 def _headers(call: Call, request: Request, more: tuple[str, ...]) -> list[bytes]:
     """Headers that shape the answer as `name=value`; lists split, trimmed and sorted."""
-    protocol = call.protocol
     lines = []
-    for name in request.headers.names():
-        by_prefix = name.startswith(KEY_PREFIXES) and name not in CREDENTIAL_HEADERS
-        if name in protocol.key_headers or name in more or by_prefix:
-            values = sorted(value.strip() for value in request.headers.get(name).split(","))
-            lines.append(_bytes(f"{name}={','.join(values)}"))
+    for name, value in counting_headers(call, request, more):
+        values = sorted(item.strip() for item in value.split(","))
+        lines.append(_bytes(f"{name}={','.join(values)}"))
     if call.body.kind == "raw" and call.body.raw:
         lines.append(_bytes(f"content-type={request.headers.get('content-type')}"))
     return sorted(lines)
