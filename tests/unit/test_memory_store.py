@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -142,3 +143,56 @@ def test_a_store_begins_empty() -> None:
 
     with_store(fill)
     with_store(check)
+
+
+def test_entries_come_whole_with_their_requests() -> None:
+    async def steps(store: MemoryStore) -> None:
+        kept = [replace(entry(key), request=key.encode() * 2000, namespace="n") for key in "abc"]
+        for one in kept:
+            store.put(one)
+        assert [found async for found in store.entries()] == kept
+
+    with_store(steps)
+
+
+def test_what_is_removed_while_they_are_walked_is_left_out() -> None:
+    async def steps(store: MemoryStore) -> None:
+        for key in "abcd":
+            store.put(entry(key))
+        seen = ""
+        async for found in store.entries():
+            seen += found.key
+            store.remove("c")
+            store.put(entry("e"))
+        assert seen == "abd"
+
+    with_store(steps)
+
+
+def test_a_purged_namespace_is_empty_and_the_others_are_not() -> None:
+    async def steps(store: MemoryStore) -> None:
+        for key, namespace in (("a", ""), ("b", "x"), ("c", "x"), ("d", "y")):
+            store.put(replace(entry(key), namespace=namespace))
+        await store.purge("x")
+        assert await left(store, "abcd") == "ad"
+        await store.purge("")
+        assert await left(store, "abcd") == "d"
+
+    with_store(steps)
+
+
+def test_one_process_may_always_fetch() -> None:
+    async def steps(store: MemoryStore) -> None:
+        assert await store.claim("a")
+        store.release("a")
+
+    with_store(steps)
+
+
+def test_failures_are_counted_by_kind_and_store() -> None:
+    async def steps(store: MemoryStore) -> None:
+        store.put(entry("a", noise(1, 2000)))
+        assert dict(store.failures) == {"too-large": 1}
+        assert not MemoryStore("memory:", 1).failures
+
+    with_store(steps, 100)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import cached_property
 
 from ..entry import BrokenEntry, Entry
 
@@ -26,31 +29,53 @@ class StoreUnavailable(StoreError):
 
 
 class Store(ABC):
-    """Keeps entries by key. No method but `open` and `get` raises; both raise `StoreError`."""
+    """Keeps entries by key. Only `open`, `get`, `read`, `entries` and `purge` raise, and only `StoreError`."""
 
     url: str
     dropped = 0
     """Writes that were given up: the queue was full, or the disk was."""
 
+    @cached_property
+    def failures(self) -> Counter[str]:
+        """What went wrong since the start, reads and writes alike, by kind: `timeout`, `connection`, `password`,
+        `rights`, `certificate`, `out-of-memory`, `protocol`, `disk`, `broken-entry`, `queue-full`, `too-large`."""
+        return Counter()
+
     @abstractmethod
     async def open(self) -> None:
         """Make ready for look-ups."""
 
-    async def get(self, key: str) -> Entry | None:
-        """The entry of `key`, stale ones included. What cannot be unpacked is a miss, a log line, and gone."""
-        packed = await self.read(key)
+    # Reading
+
+    async def get(self, key: str, namespace: str = "") -> Entry | None:
+        """The entry of `key`, stale ones included. What cannot be unpacked is a miss, a log line, and gone.
+
+        `namespace` is the one the entry was put with; a store whose keys are apart anyway need not look at it.
+        """
+        packed = await self.read(key, namespace)
         if packed is None:
             return None
         try:
             return Entry.unpack(packed)
         except BrokenEntry as error:
+            self.failures["broken-entry"] += 1
             logger.warning("ai-cache: entry %s is broken (%s) and was removed", key[:12], error)
-            self.remove(key)
+            self.remove(key, namespace)
             return None
 
     @abstractmethod
-    async def read(self, key: str) -> bytes | None:
+    async def read(self, key: str, namespace: str = "") -> bytes | None:
         """The packed answer of `key`."""
+
+    def entries(self) -> AsyncIterator[Entry]:
+        """All entries, each with its request, in no order; broken ones are left out. An entry may come twice, and one
+        that is put or removed meanwhile may or may not come. Holds a few at a time, and lets the event loop run."""
+        raise NotImplementedError
+
+    @abstractmethod
+    async def count(self) -> int: ...
+
+    # Writing
 
     @abstractmethod
     def put(self, entry: Entry) -> bool:
@@ -60,15 +85,36 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def remove(self, key: str) -> None: ...
+    def remove(self, key: str, namespace: str = "") -> None:
+        """Seen by this process' look-ups at once."""
 
     @abstractmethod
     def remove_issuer(self, issued: str) -> None:
         """Remove the entry whose answer issued this id: the provider has forgotten it."""
 
-    @abstractmethod
-    async def count(self) -> int: ...
+    async def purge(self, namespace: str) -> None:
+        """Forget everything in `namespace`. What is read or put afterwards does not see it."""
+        async for entry in self.entries():
+            if entry.namespace == namespace:
+                self.remove(entry.key, namespace)
+
+    async def flushed(self, deadline: float = 5.0) -> None:
+        """Wait till what is queued now is written or given up, for at most `deadline` seconds."""
+        raise NotImplementedError
 
     @abstractmethod
     async def close(self, deadline: float = 5.0) -> None:
         """Write what is waiting, for at most `deadline` seconds."""
+
+    # Single flight
+
+    async def claim(self, key: str) -> bool:
+        """Whether this process may fetch the answer of `key`: False while another process that shares the store does.
+
+        A claim that is neither released nor renewed (its process died) is free again within 10 s. Never raises, and
+        says True where it cannot tell.
+        """
+        return True
+
+    def release(self, key: str) -> None:  # noqa: B027 nothing to do where nothing was claimed
+        """The answer of `key` is there, or will not come. Does nothing for a key that is not claimed here."""

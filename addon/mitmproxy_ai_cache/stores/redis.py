@@ -91,7 +91,7 @@ class RedisStore(Store):
 
     # Reading
 
-    async def read(self, key: str) -> bytes | None:
+    async def read(self, key: str, namespace: str = "") -> bytes | None:
         waiting = self._pending.get(key)
         if waiting is not None:
             return waiting.packed
@@ -161,7 +161,7 @@ class RedisStore(Store):
         )
         return self._hand_over(write)
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str, namespace: str = "") -> None:
         self._near.remove(key)
         self._hand_over(_Write(key, None))
 

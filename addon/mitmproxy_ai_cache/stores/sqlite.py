@@ -86,7 +86,7 @@ class SqliteStore(Store):
 
     # Reading
 
-    async def read(self, key: str) -> bytes | None:
+    async def read(self, key: str, namespace: str = "") -> bytes | None:
         if (damage := self._damaged) is not None:
             self._damaged = None
             self._recover(damage)  # the writer met it
@@ -147,7 +147,7 @@ class SqliteStore(Store):
             return False
         return self._hand_over(_Write(_INSERT, row, entry.key, answer, entry.issued))
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str, namespace: str = "") -> None:
         self._hand_over(_Write("DELETE FROM entry WHERE key = ?", (key,), key))
 
     def remove_issuer(self, issued: str) -> None:
