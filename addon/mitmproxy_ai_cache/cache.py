@@ -11,17 +11,19 @@ import secrets
 import time
 
 from . import body as bodies
-from . import content_coding, gate, policy, protocols, replay
+from . import policy, protocols, replay
 from .capture import Capture
 from .entry import Entry
 from .exchange import Exchange
+from .flight import Flight, Flights, LiveStream, Turn
 from .hosts import ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
-from .key import counting_headers, fingerprint, public_query
-from .messages import Headers, Request, Response
+from .keeping import entry_of, judge
+from .key import fingerprint
+from .messages import Headers, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
-from .protocols.base import Answer, Call, Ending, Verdict, json_response
+from .protocols.base import Answer, Call, Ending, json_response
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
@@ -30,6 +32,12 @@ logger = logging.getLogger("ai-cache")
 
 MISS_STATUS = 424
 """Failed Dependency. SDKs do not retry it, and applications do not take it for a missing model."""
+
+CLIENT_LEFT = 499
+"""What nobody is there to read, as nginx numbers it."""
+
+_ASK_AGAIN = 0.1
+"""Seconds between looks at what another process is fetching."""
 
 _IN_THREAD_FROM = 256 * 1024
 """Bytes: judging a longer answer takes milliseconds and leaves the event loop."""
@@ -46,6 +54,7 @@ class Cache:
         self.registry = protocols.standard(settings.no_done_hosts)
         self.stats = stats or Stats()
         self.run = secrets.token_hex(6)
+        self.flights = Flights()
         self._finishing: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, int] = {}
         self._store_works = True
@@ -57,9 +66,10 @@ class Cache:
 
     # The request
 
-    async def begin(self, request: Request, proxy_user: str | None = None) -> Exchange:
-        """Decide on `request`. `response` is set where it is answered without the provider. Never raises."""
-        exchange = Exchange(request)
+    async def begin(self, exchange: Exchange, proxy_user: str | None = None) -> Exchange:
+        """Decide on a request. `response` is set where it is answered without the provider, `follower` where a stream
+        in flight answers it. Never raises."""
+        request = exchange.request
         if self.settings.mode == "off":
             return exchange
         exchange.control = CacheControl.parse(request.headers.get("cache-control"))
@@ -69,6 +79,7 @@ class Cache:
         except Exception as error:
             # A fault of ours must not harm a request: it goes on as if we were not here, strict modes excepted.
             logger.error("ai-cache: a request could not be understood and passes uncached", exc_info=error)
+            self._fail(exchange, hopeless=True)
             exchange.call = exchange.response = None
             return self._bypass(exchange, "internal-error")
 
@@ -82,16 +93,16 @@ class Cache:
         except Unstable:
             return self._bypass(exchange, "unstable-credential")
         self._warn_of_claims(scope)
-        parts = (*scope, self._namespace(request).encode("utf-8", "surrogatepass"))
+        parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
         exchange.key = fingerprint(call, request, parts, self.settings.key_rules)
         exchange.key += self._sample(exchange.key)
-        await self._look_up(exchange)
+        if self._may_collapse(exchange):
+            await self._answer_once(exchange, call)
+        else:
+            await self._look_up(exchange)
         if exchange.entry is None and (self.settings.mode == "replay" or exchange.control.only_if_cached):
             self._refuse(exchange, "ai_cache_miss", self._miss_message(exchange, call))
         return exchange
-
-    def _namespace(self, request: Request) -> str:
-        return request.headers.get(policy.NAMESPACE_HEADER) or self.settings.namespace
 
     def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
         if not self._warned_of_claims and scope[0] == b"credential" and any(map(is_claim, scope)):
@@ -171,42 +182,152 @@ class Cache:
         exchange.reason = decision.reason or ("lookup-off" if not decision.look_up else "no-entry")
         if not decision.look_up:
             return
-        entry = None
-        try:
-            async with asyncio.timeout(self.settings.lookup_timeout):
-                if unfinished := self._finishing.get(exchange.key):
-                    await asyncio.wait([unfinished])
-                entry = await self.store.get(exchange.key)
-            self._store_state(True)
-        except TimeoutError:
-            exchange.reason = "store-timeout"
-        except StoreError as error:
-            exchange.reason = "store-error"
-            if not error.said:
-                self._store_state(False, str(error))
-        if entry is None:
-            return
-        if not (entry.cacheable or self.settings.everything):
+        entry = await self._ask_store(exchange)
+        if entry is None or not (entry.cacheable or self.settings.everything):
             return
         if self.settings.mode == "record" and _would_be_asked_again(entry, exchange.call):
             exchange.reason = "recorded-anew"
             return
         age = max(0.0, time.time() - entry.created)
         max_age = exchange.control.max_age
-        if entry.ttl and age > entry.ttl:
-            exchange.reason = "expired"
-        elif max_age is not None and age > max_age and self.settings.mode != "replay":
+        if max_age is not None and age > max_age and self.settings.mode != "replay":
             exchange.reason = "older-than-max-age"
+        elif entry.ttl and age > entry.ttl:
+            exchange.reason = "expired"
+            if age <= entry.ttl + self.settings.stale_if_error:
+                exchange.stale = entry
         else:
-            self._hit(exchange, entry, age)
+            self._hit(exchange, entry)
 
-    def _hit(self, exchange: Exchange, entry: Entry, age: float) -> None:
-        exchange.entry, exchange.age = entry, age
-        exchange.status, exchange.reason = "HIT", ""
+    async def _ask_store(self, exchange: Exchange) -> Entry | None:
+        """The entry of the exchange's key, within the time budget."""
+        try:
+            async with asyncio.timeout(self.settings.lookup_timeout):
+                if unfinished := self._finishing.get(exchange.key):
+                    await asyncio.wait([unfinished])
+                entry = await self.store.get(exchange.key, policy.namespace(self.settings, exchange.request))
+            self._store_state(True)
+            return entry
+        except TimeoutError:
+            exchange.reason = "store-timeout"
+            self.store.failures["timeout"] += 1
+        except StoreError as error:
+            exchange.reason = "store-error"
+            if not error.said:
+                self._store_state(False, str(error))
+        return None
+
+    def _hit(self, exchange: Exchange, entry: Entry, reason: str = "") -> None:
+        exchange.entry, exchange.age = entry, max(0.0, time.time() - entry.created)
+        exchange.status = "STALE" if entry.ttl and exchange.age > entry.ttl else "HIT"
+        exchange.reason = reason
         exchange.status_code = entry.status
         exchange.response = replay.response(entry, self.headers(exchange))
         exchange.ended = time.monotonic()
         self.stats.hit(exchange)
+
+    # Single flight
+
+    def _may_collapse(self, exchange: Exchange) -> bool:
+        """Whether an answer that is on its way may be this call's answer, too."""
+        control = exchange.control
+        return (
+            self.settings.single_flight
+            and self.settings.mode == "cache"
+            and exchange.decision.look_up
+            and exchange.decision.keep
+            and not control.only_if_cached
+            and control.max_age != 0
+        )
+
+    async def _answer_once(self, exchange: Exchange, call: Call) -> None:
+        """From the store or from an identical call in flight; else this one leads, or goes alone."""
+        turn: Turn | None = None
+        while True:
+            if turn is None and (flight := self.flights.get(exchange.key)):
+                turn = await self._take_turn(exchange, call, flight)
+                if turn not in (Turn.LEAD, Turn.ALONE):
+                    return
+            await self._look_up(exchange)
+            if exchange.entry is not None:
+                self._land(exchange, exchange.entry)
+                return
+            if turn is None and self.flights.get(exchange.key) is None:
+                exchange.flight = self.flights.begin(exchange.key)
+                turn = Turn.LEAD
+            if turn is not None:
+                break
+        if turn is Turn.LEAD and not call.stream:
+            await self._wait_for_other_processes(exchange)
+
+    async def _take_turn(self, exchange: Exchange, call: Call, flight: Flight) -> Turn:
+        accepts = exchange.request.headers.get("accept-encoding") if call.stream else None
+        waiting = self.flights.join(flight, accepts)
+        exchange.waiting = flight, waiting
+        turn = await waiting.turn
+        exchange.waiting = None
+        if turn is Turn.LEAD:
+            exchange.flight = flight
+        elif turn is Turn.FOLLOW and flight.stream is not None:
+            exchange.status, exchange.reason = "HIT", "collapsed"
+            exchange.follower = flight.stream.follow()
+        elif turn is Turn.ANSWERED and flight.entry is not None:
+            self._hit(exchange, flight.entry, "collapsed")
+        elif turn is Turn.LEFT:
+            self._gone(exchange)
+        return turn
+
+    async def _wait_for_other_processes(self, exchange: Exchange) -> None:
+        """Another proxy on the same store may be fetching this answer. Only for what is no stream: a stream would be
+        held back until its end."""
+        while not await self.store.claim(exchange.key):
+            await asyncio.sleep(_ASK_AGAIN)
+            if exchange.left:
+                self._fail(exchange, left=True)
+                self._gone(exchange)
+                return
+            await self._look_up(exchange)
+            if exchange.entry is not None:
+                exchange.reason = "collapsed"
+                self._land(exchange, exchange.entry)
+                return
+
+    def leave(self, exchange: Exchange) -> None:
+        """The client of a request that is being decided on is gone: it waits no longer."""
+        exchange.left = True
+        if exchange.waiting is not None:
+            self.flights.leave(*exchange.waiting)
+
+    def _gone(self, exchange: Exchange) -> None:
+        """Nobody is there to answer, and no call to the provider is wanted."""
+        exchange.status, exchange.reason = "MISS", "client-left"
+        exchange.response = Response(CLIENT_LEFT, Headers(), b"")
+        exchange.ended = time.monotonic()
+        self.stats.forwarded(exchange, "client-left")
+
+    def _land(self, exchange: Exchange, entry: Entry) -> None:
+        if exchange.flight is not None:
+            self.flights.landed(exchange.flight, entry)
+            self._end_lead(exchange)
+
+    def _fail(self, exchange: Exchange, *, whole: bool = False, hopeless: bool = False, left: bool = False) -> None:
+        if exchange.flight is not None:
+            self.flights.failed(exchange.flight, whole=whole, hopeless=hopeless, left=left)
+            self._end_lead(exchange)
+
+    def _end_lead(self, exchange: Exchange) -> None:
+        exchange.flight = None
+        self.store.release(exchange.key)
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Nothing more will be heard of this exchange: another script answered it, or its connection crashed."""
+        self._fail(exchange, hopeless=True)
+
+    def followed(self, exchange: Exchange, status: int, ending: Ending) -> None:
+        """A follower's message has ended."""
+        exchange.ended = time.monotonic()
+        exchange.status_code = status
+        self.stats.followed(exchange, ending)
 
     def _refuse(self, exchange: Exchange, code: str, message: str) -> None:
         host = exchange.request.host
@@ -252,7 +373,19 @@ class Cache:
         ttl = entry.ttl - exchange.age if entry is not None and entry.ttl else None
         return replay.status_headers(exchange.status, exchange.key, exchange.reason, age, ttl)
 
-    def watch(self, exchange: Exchange, status: int) -> Capture | None:
+    def stale_response(self, exchange: Exchange, status: int) -> Response | None:
+        """The stale entry that answers instead of the provider's `status` (0: it cannot be reached), if there is one.
+
+        RFC 5861 section 4.
+        """
+        entry = exchange.stale
+        if entry is None or (0 < status < 500 and status != 429):
+            return None
+        exchange.entry, exchange.age = entry, max(0.0, time.time() - entry.created)
+        exchange.status, exchange.reason = "STALE", f"status-{status}" if status else "unreachable"
+        return replay.response(entry, self.headers(exchange))
+
+    def watch(self, exchange: Exchange, status: int, headers: Headers) -> Capture | None:
         """The tee for this answer, or None where nothing of it will be kept."""
         exchange.status_code = status
         exchange.first_byte = exchange.seconds()
@@ -260,7 +393,11 @@ class Cache:
         if not exchange.key or call is None:
             return None
         worth = exchange.decision.keep and (status == 200 or self.settings.mode == "record")
-        if worth or (status in (400, 404) and call.protocol.names(call)):
+        if worth and exchange.flight is not None and call.stream:
+            stream = LiveStream(self.settings.max_body, _live_headers(headers))
+            exchange.capture = stream
+            self.flights.streams(exchange.flight, stream)
+        elif worth or (status in (400, 404) and call.protocol.names(call)):
             exchange.capture = Capture(self.settings.max_body)
         return exchange.capture
 
@@ -272,9 +409,20 @@ class Cache:
         `body` is None where it was not captured; `why_not` says why it must not be kept.
         """
         exchange.ended = time.monotonic()
-        if body is None or why_not or not exchange.key:
-            self.stats.forwarded(exchange, why_not or self._why_uncaptured(exchange))
-            return
+        whole = ending is not Ending.ABORTED
+        if isinstance(exchange.capture, LiveStream) and whole:
+            exchange.capture.close(whole=True)
+        if exchange.status == "STALE" and exchange.entry is not None:
+            self._land(exchange, exchange.entry)  # whoever waits is not sent to a provider that fails, either
+            self.stats.hit(exchange)
+        elif body is None or why_not or not exchange.key:
+            reason = why_not or self._why_uncaptured(exchange)
+            self._fail(exchange, whole=whole, hopeless=bool(why_not), left=exchange.left)
+            self.stats.forwarded(exchange, reason)
+        else:
+            self._keep_in_a_task(exchange, headers, body, ending)
+
+    def _keep_in_a_task(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
         key = exchange.key
         task = asyncio.create_task(self._judge_and_keep(exchange, headers, body, ending), name="ai-cache keep")
         if not task.done():
@@ -294,39 +442,30 @@ class Cache:
 
     async def _judge_and_keep(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
         await asyncio.sleep(0)  # tasks are eager: let the last chunk go first
+        call = exchange.call
+        assert call is not None
+        arguments = (call, exchange.status_code, headers, body, ending, self.settings.max_body)
         try:
             if len(body) >= _IN_THREAD_FROM:
-                answer, verdict = await asyncio.to_thread(self._judge, exchange, headers, body, ending)
+                answer, verdict = await asyncio.to_thread(judge, *arguments)
             else:
-                answer, verdict = self._judge(exchange, headers, body, ending)
+                answer, verdict = judge(*arguments)
         except Exception as error:
             # What a gate stumbles over is no answer to keep.
             logger.error("ai-cache: an answer could not be judged and is not kept", exc_info=error)
+            self._fail(exchange, hopeless=True)
             self.stats.forwarded(exchange, "unjudgeable")
             return
-        if exchange.call is not None:
-            self._forget_issuer(exchange.call, answer)
+        self._forget_issuer(call, answer)
         reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
-        if not reason and not self.store.put(self._entry(exchange, headers, answer, verdict)):
+        entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run)
+        if not reason and not self.store.put(entry):
             reason = "store-dropped"
+        if reason in ("", "store-dropped"):
+            self._land(exchange, entry)
+        else:
+            self._fail(exchange, whole=verdict.whole, hopeless=verdict.whole, left=exchange.left)
         self.stats.forwarded(exchange, reason or "stored")
-
-    def _judge(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> tuple[Answer, Verdict]:
-        call = exchange.call
-        assert call is not None
-        content_type = headers.get("content-type")
-        try:
-            decoded = content_coding.decode(body, headers.get("content-encoding"), self.settings.max_body)
-        except content_coding.UnknownCoding:
-            return Answer(exchange.status_code, content_type, b"", ending), Verdict(
-                False, False, "raw", "unknown-coding"
-            )
-        except content_coding.TooLarge:
-            return Answer(exchange.status_code, content_type, b"", ending), Verdict(False, False, "raw", "too-large")
-        if not decoded.complete and ending is Ending.CLEAN:
-            ending = Ending.ABORTED
-        answer = Answer(exchange.status_code, content_type, decoded.body, ending)
-        return answer, gate.verdict(call, answer)
 
     def _forget_issuer(self, call: Call, answer: Answer) -> None:
         """The provider no longer knows the id this call builds on: the entry that issued it leads nowhere."""
@@ -336,46 +475,18 @@ class Cache:
         if b"previous_response_not_found" in answer.body or named.encode() in answer.body:
             self.store.remove_issuer(named)
 
-    def _entry(self, exchange: Exchange, headers: Headers, answer: Answer, verdict: Verdict) -> Entry:
-        call, request = exchange.call, exchange.request
-        assert call is not None
-        query = public_query(request.query)
-        return Entry(
-            key=exchange.key,
-            created=time.time(),
-            ttl=policy.ttl_of(self.settings, request, call),
-            status=answer.status,
-            headers=replay.kept_headers(headers),
-            format=verdict.format,
-            body=answer.body,
-            request=call.body.raw,
-            request_headers=self._request_headers(call, request),
-            run=self.run,
-            cacheable=verdict.cacheable and not call.bypass,
-            protocol=call.protocol.name,
-            model=call.model,
-            method=request.method,
-            url=request.url + (f"?{query}" if query else ""),
-            stream=call.stream,
-            live=call.live,
-            namespace=self._namespace(request),
-            issued=call.protocol.issued(answer),
-            input_tokens=verdict.usage.input,
-            output_tokens=verdict.usage.output,
-            first_byte=exchange.first_byte,
-            total=exchange.seconds(),
-        )
-
-    def _request_headers(self, call: Call, request: Request) -> tuple[tuple[str, str], ...]:
-        fields = dict(counting_headers(call, request, self.settings.key_rules.headers))
-        if content_type := request.headers.get("content-type"):
-            fields["content-type"] = content_type
-        return tuple(fields.items())
-
     async def close(self) -> None:
         if self._finishing:
             await asyncio.wait(self._finishing.values(), timeout=5)
         await self.store.close()
+
+
+def _live_headers(headers: Headers) -> Headers:
+    """Of the leader's answer what its followers get, too."""
+    fields = list(replay.kept_headers(headers))
+    if coding := headers.get("content-encoding"):
+        fields.append(("content-encoding", coding))  # the bytes are passed on as they came
+    return Headers(fields)
 
 
 def _would_be_asked_again(entry: Entry, call: Call | None) -> bool:

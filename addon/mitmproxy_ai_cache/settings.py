@@ -66,6 +66,20 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("ai_cache_ttl", str, "7d", "How long an entry may answer, for example 30m, 12h, 7d; 0 for ever."),
     Option(
+        "ai_cache_stale_if_error",
+        str,
+        "0",
+        "How long beyond its TTL an entry may still answer when the provider says 429 or 5xx or cannot be reached, for "
+        "example 1d. Such an answer is marked STALE.",
+    ),
+    Option(
+        "ai_cache_single_flight",
+        bool,
+        True,
+        "Identical calls in flight at once make one call to the provider; the others get its answer, streams live. In "
+        "mode cache.",
+    ),
+    Option(
         "ai_cache_live_ttl",
         str,
         "1h",
@@ -225,6 +239,8 @@ class Settings:
     store: str = ""
     mode: str = "cache"
     ttl: float = 604800
+    stale_if_error: float = 0
+    single_flight: bool = True
     live_ttl: float = 3600
     max_size: int = 1 << 30
     near_size: int = 64 << 20
@@ -268,6 +284,8 @@ class Settings:
             store=check.store(),
             mode=check.choice("mode", MODES),
             ttl=check.using("ttl", units.duration),
+            stale_if_error=check.using("stale_if_error", units.duration),
+            single_flight=given["single_flight"],
             live_ttl=check.using("live_ttl", units.duration),
             max_size=check.using("max_size", units.size),
             near_size=check.using("near_size", units.size),

@@ -7,6 +7,7 @@ from collections import Counter
 
 from . import replay, units
 from .exchange import Exchange
+from .protocols.base import Ending
 
 logger = logging.getLogger("ai-cache")
 
@@ -41,6 +42,7 @@ class Stats:
         self._served: Counter[str] = Counter()
 
     def hit(self, exchange: Exchange) -> None:
+        """Answered from an entry, fresh or stale."""
         self._count(exchange)
         entry = exchange.entry
         assert entry is not None
@@ -49,6 +51,11 @@ class Stats:
         self.saved_tokens += entry.input_tokens + entry.output_tokens
         self.saved_seconds += max(0.0, entry.total - exchange.seconds())
         logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
+
+    def followed(self, exchange: Exchange, ending: Ending) -> None:
+        """Answered from the stream of an identical call in flight."""
+        self._count(exchange)
+        logger.info("%s", describe(exchange, "live" if ending is not Ending.ABORTED else "broke off"))
 
     def forwarded(self, exchange: Exchange, kept: str) -> None:
         """`kept`: `stored`, or why not."""
