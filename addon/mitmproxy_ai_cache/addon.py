@@ -15,12 +15,13 @@ from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
 from . import __version__, bridge, isolation, memory_origin, mends, websockets
-from .cache import Cache, proxy_user_required
+from .cache import Cache
 from .exchange import Exchange
 from .flight import Flight
 from .isolation import Isolation
 from .policy import OUR_HEADERS
 from .protocols.base import Ending
+from .refusals import proxy_user_required
 from .settings import OPTIONS, Settings, SettingsError
 from .stores import StoreError, for_url
 
@@ -331,7 +332,7 @@ class AICache:
         rewritten = bridge.address_of(flow) != call.address or flow.request.raw_content != call.content
         headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
         body, why_not = _captured(flow, exchange, ending)
-        self.cache.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
+        self.cache.keeper.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
 
     # Who asks
 

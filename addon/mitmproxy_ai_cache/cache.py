@@ -11,36 +11,30 @@ import secrets
 import time
 
 from . import body as bodies
-from . import policy, protocols, replay
+from . import policy, protocols, refusals, replay
 from .capture import Capture
 from .entry import Entry
 from .exchange import Exchange
-from .flight import Flight, Flights, LiveStream, Turn
+from .flight import Flight, LiveStream, Turn
 from .hosts import ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
-from .keeping import entry_of, judge
+from .keeping import Keeper
 from .key import fingerprint
 from .messages import Headers, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
-from .protocols.base import Answer, Call, Ending, json_response
+from .protocols.base import Call, Ending
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
 
 logger = logging.getLogger("ai-cache")
 
-MISS_STATUS = 424
-"""Failed Dependency. SDKs do not retry it, and applications do not take it for a missing model."""
-
 CLIENT_LEFT = 499
 """What nobody is there to read, as nginx numbers it."""
 
 _ASK_AGAIN = 0.1
 """Seconds between looks at what another process is fetching."""
-
-_IN_THREAD_FROM = 256 * 1024
-"""Bytes: judging a longer answer takes milliseconds and leaves the event loop."""
 
 
 class Cache:
@@ -53,9 +47,8 @@ class Cache:
         self.hosts = ai_hosts(settings.hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
         self.stats = stats or Stats()
-        self.run = secrets.token_hex(6)
-        self.flights = Flights()
-        self._finishing: dict[str, asyncio.Task[None]] = {}
+        self.keeper = Keeper(settings, store, self.stats, secrets.token_hex(6))
+        self.flights = self.keeper.flights
         self._asked: dict[str, int] = {}
         self._store_works = True
         self._warned_of_claims = False
@@ -79,7 +72,7 @@ class Cache:
         except Exception as error:
             # A fault of ours must not harm a request: it goes on as if we were not here, strict modes excepted.
             logger.error("ai-cache: a request could not be understood and passes uncached", exc_info=error)
-            self._fail(exchange, hopeless=True)
+            self.keeper.fail(exchange, hopeless=True)
             exchange.call = exchange.response = None
             return self._bypass(exchange, "internal-error")
 
@@ -101,7 +94,7 @@ class Cache:
         else:
             await self._look_up(exchange)
         if exchange.entry is None and (self.settings.mode == "replay" or exchange.control.only_if_cached):
-            self._refuse(exchange, "ai_cache_miss", self._miss_message(exchange, call))
+            self._refuse(exchange, "ai_cache_miss", refusals.miss_message(self.settings, exchange, call))
         return exchange
 
     def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
@@ -133,26 +126,9 @@ class Cache:
     def _no_call(self, exchange: Exchange) -> None:
         """What happens to a request that is none of our business."""
         request = exchange.request
-        if self.settings.mode == "replay" and request.host in self.hosts:
-            exchange.reason = "side-traffic"
-            self._refuse(
-                exchange, "ai_cache_replay", "ai-cache replay: this is no AI call, and nothing leaves the machine."
-            )
-        elif self.settings.mode == "replay":
-            exchange.reason = "not-an-ai-host"
-            self._refuse(
-                exchange,
-                "ai_cache_replay",
-                f"ai-cache replay: {request.host} is no AI host, and the network is not touched. "
-                f"If it is one, add ai_cache_hosts={request.host} and record again.",
-            )
-        elif self.settings.fail_mode == "error" and request.host not in self.hosts:
-            exchange.reason = "not-an-ai-call"
-            self._refuse(
-                exchange,
-                "ai_cache_not_an_ai_call",
-                f"ai-cache: {request.method} {request.url} is no AI call, and ai_cache_fail_mode is error.",
-            )
+        if refusal := refusals.of_no_call(self.settings, request, request.host in self.hosts):
+            exchange.reason = refusal.reason
+            self._refuse(exchange, refusal.code, refusal.message)
         elif self.settings.fail_mode == "warn" and request.host not in self.hosts:
             logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
 
@@ -203,7 +179,7 @@ class Cache:
         """The entry of the exchange's key, within the time budget."""
         try:
             async with asyncio.timeout(self.settings.lookup_timeout):
-                if unfinished := self._finishing.get(exchange.key):
+                if unfinished := self.keeper.unfinished(exchange.key):
                     await asyncio.wait([unfinished])
                 entry = await self.store.get(exchange.key, policy.namespace(self.settings, exchange.request))
             self._store_state(True)
@@ -250,7 +226,7 @@ class Cache:
                     return
             await self._look_up(exchange)
             if exchange.entry is not None:
-                self._land(exchange, exchange.entry)
+                self.keeper.land(exchange, exchange.entry)
                 return
             if turn is None and self.flights.get(exchange.key) is None:
                 exchange.flight = self.flights.begin(exchange.key)
@@ -283,13 +259,13 @@ class Cache:
         while not await self.store.claim(exchange.key):
             await asyncio.sleep(_ASK_AGAIN)
             if exchange.left:
-                self._fail(exchange, left=True)
+                self.keeper.fail(exchange, left=True)
                 self._gone(exchange)
                 return
             await self._look_up(exchange)
             if exchange.entry is not None:
                 exchange.reason = "collapsed"
-                self._land(exchange, exchange.entry)
+                self.keeper.land(exchange, exchange.entry)
                 return
 
     def leave(self, exchange: Exchange) -> None:
@@ -305,23 +281,9 @@ class Cache:
         exchange.ended = time.monotonic()
         self.stats.forwarded(exchange, "client-left")
 
-    def _land(self, exchange: Exchange, entry: Entry) -> None:
-        if exchange.flight is not None:
-            self.flights.landed(exchange.flight, entry)
-            self._end_lead(exchange)
-
-    def _fail(self, exchange: Exchange, *, whole: bool = False, hopeless: bool = False, left: bool = False) -> None:
-        if exchange.flight is not None:
-            self.flights.failed(exchange.flight, whole=whole, hopeless=hopeless, left=left)
-            self._end_lead(exchange)
-
-    def _end_lead(self, exchange: Exchange) -> None:
-        exchange.flight = None
-        self.store.release(exchange.key)
-
     def abandon(self, exchange: Exchange) -> None:
         """Nothing more will be heard of this exchange: another script answered it, or its connection crashed."""
-        self._fail(exchange, hopeless=True)
+        self.keeper.fail(exchange, hopeless=True)
 
     def followed(self, exchange: Exchange, status: int, ending: Ending) -> None:
         """A follower's message has ended."""
@@ -334,24 +296,14 @@ class Cache:
         call = exchange.call
         known = call is not None and call.protocol is not protocols.ANYTHING
         error = (
-            call.protocol.error(MISS_STATUS, code, message)
+            call.protocol.error(refusals.MISS_STATUS, code, message)
             if call is not None and known
-            else error_for_host(host, MISS_STATUS, code, message)
+            else error_for_host(host, refusals.MISS_STATUS, code, message)
         )
         exchange.status_code = error.status
         exchange.response = Response(error.status, Headers([*error.headers, *self.headers(exchange)]), error.body)
         exchange.ended = time.monotonic()
         self.stats.refusal(exchange)
-
-    def _miss_message(self, exchange: Exchange, call: Call) -> str:
-        request = exchange.request
-        model = f" {call.model}" if call.model else ""
-        why = "only-if-cached" if self.settings.mode != "replay" else "replay"
-        return (
-            f"ai-cache {why}: no stored answer for this {call.protocol.name}{model} request "
-            f"(key {replay.short(exchange.key)}, {request.method} {request.url}, {exchange.reason}). "
-            + ("Record it with ai_cache_mode=record." if why == "replay" else "")
-        ).strip()
 
     def _store_state(self, works: bool, why: str = "") -> None:
         """One log line per change of state, not per request."""
@@ -401,83 +353,8 @@ class Cache:
             exchange.capture = Capture(self.settings.max_body)
         return exchange.capture
 
-    def finish(
-        self, exchange: Exchange, headers: Headers, body: bytes | None, ending: Ending, why_not: str = ""
-    ) -> None:
-        """The message has ended. Judge and keep it in a task of its own: the client does not wait for that.
-
-        `body` is None where it was not captured; `why_not` says why it must not be kept.
-        """
-        exchange.ended = time.monotonic()
-        whole = ending is not Ending.ABORTED
-        if isinstance(exchange.capture, LiveStream) and whole:
-            exchange.capture.close(whole=True)
-        if exchange.status == "STALE" and exchange.entry is not None:
-            self._land(exchange, exchange.entry)  # whoever waits is not sent to a provider that fails, either
-            self.stats.hit(exchange)
-        elif body is None or why_not or not exchange.key:
-            reason = why_not or self._why_uncaptured(exchange)
-            self._fail(exchange, whole=whole, hopeless=bool(why_not), left=exchange.left)
-            self.stats.forwarded(exchange, reason)
-        else:
-            self._keep_in_a_task(exchange, headers, body, ending)
-
-    def _keep_in_a_task(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
-        key = exchange.key
-        task = asyncio.create_task(self._judge_and_keep(exchange, headers, body, ending), name="ai-cache keep")
-        if not task.done():
-            self._finishing[key] = task
-            task.add_done_callback(lambda done: self._finished(key, done))
-
-    def _finished(self, key: str, task: asyncio.Task[None]) -> None:
-        if self._finishing.get(key) is task:
-            del self._finishing[key]
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("ai-cache: an answer could not be judged", exc_info=error)
-
-    def _why_uncaptured(self, exchange: Exchange) -> str:
-        if exchange.status == "BYPASS" or not exchange.decision.keep:
-            return "no-store" if exchange.control.no_store else ""
-        return f"status-{exchange.status_code}" if exchange.status_code else "no-answer"
-
-    async def _judge_and_keep(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
-        await asyncio.sleep(0)  # tasks are eager: let the last chunk go first
-        call = exchange.call
-        assert call is not None
-        arguments = (call, exchange.status_code, headers, body, ending, self.settings.max_body)
-        try:
-            if len(body) >= _IN_THREAD_FROM:
-                answer, verdict = await asyncio.to_thread(judge, *arguments)
-            else:
-                answer, verdict = judge(*arguments)
-        except Exception as error:
-            # What a gate stumbles over is no answer to keep.
-            logger.error("ai-cache: an answer could not be judged and is not kept", exc_info=error)
-            self._fail(exchange, hopeless=True)
-            self.stats.forwarded(exchange, "unjudgeable")
-            return
-        self._forget_issuer(call, answer)
-        reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
-        entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run)
-        if not reason and not self.store.put(entry):
-            reason = "store-dropped"
-        if reason in ("", "store-dropped"):
-            self._land(exchange, entry)
-        else:
-            self._fail(exchange, whole=verdict.whole, hopeless=verdict.whole, left=exchange.left)
-        self.stats.forwarded(exchange, reason or "stored")
-
-    def _forget_issuer(self, call: Call, answer: Answer) -> None:
-        """The provider no longer knows the id this call builds on: the entry that issued it leads nowhere."""
-        named = call.protocol.names(call)
-        if not (named and self.settings.stores and answer.status in (400, 404)):
-            return
-        if b"previous_response_not_found" in answer.body or named.encode() in answer.body:
-            self.store.remove_issuer(named)
-
     async def close(self) -> None:
-        if self._finishing:
-            await asyncio.wait(self._finishing.values(), timeout=5)
+        await self.keeper.close()
         await self.store.close()
 
 
@@ -495,12 +372,3 @@ def _would_be_asked_again(entry: Entry, call: Call | None) -> bool:
     A recording keeps the last one. Answering with an earlier one would let retries and polling go on for ever.
     """
     return entry.status == 429 or entry.status >= 500 or (call is not None and bool(call.bypass))
-
-
-def proxy_user_required() -> Response:
-    """RFC 9110 section 15.5.8: whose entries may answer cannot be known."""
-    return json_response(
-        407,
-        {"error": {"message": "ai-cache isolates by proxy user; set HTTPS_PROXY=http://USER:x@host:port", "code": 407}},
-        [("proxy-authenticate", 'Basic realm="ai-cache"')],
-    )
