@@ -46,7 +46,7 @@ class Cache:
         self.isolation = isolation
         self.hosts = ai_hosts(settings.hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
-        self.stats = stats or Stats()
+        self.stats = stats or Stats(store.failures)
         self.keeper = Keeper(settings, store, self.stats, secrets.token_hex(6))
         self.flights = self.keeper.flights
         self._asked: dict[str, int] = {}

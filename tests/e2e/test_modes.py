@@ -435,6 +435,7 @@ def test_a_proxy_that_serves_others_keeps_credentials_apart(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
     proxy = start("listen_host=0.0.0.0")
+    proxy.wait_for(re.compile("whoever reaches this port"))
     assert any("entries apart by credential" in line for line in proxy.lines)
     client = client_of(proxy)
     assert seen(as_user(client, "sk-a")) == ("MISS", "answer 1")
