@@ -176,7 +176,7 @@ class Cache:
             async with asyncio.timeout(self.settings.lookup_timeout):
                 if unfinished := self._finishing.get(exchange.key):
                     await asyncio.wait([unfinished])
-                entry = await self.store.get(exchange.key)
+                entry = await self.store.get(exchange.key, self._namespace(exchange.request))
             self._store_state(True)
         except TimeoutError:
             exchange.reason = "store-timeout"
