@@ -110,7 +110,7 @@ def set_aside(path: Path) -> list[Path]:
     return sorted(
         file
         for file in path.parent.iterdir()
-        if file.is_file() and file.name not in own and not file.name.endswith(("-wal", "-shm"))
+        if file.is_file() and file.name not in own and not file.name.endswith(("-wal", "-shm", "-journal"))
     )
 
 

@@ -175,7 +175,7 @@ def set_aside(path: Path, reason: str, files: Files | None) -> None:
     now = files_at(path)
     if now is None or (files is not None and now[:2] != files[:2]):
         return
-    name = _rename(path, ("", "-wal", "-shm"))
+    name = _rename(path, ("", "-wal", "-shm", "-journal"))
     logger.warning("ai-cache: %s was set aside as %s: %s", path, name, reason)
 
 
