@@ -22,7 +22,7 @@ from .isolation import Isolation
 from .policy import OUR_HEADERS
 from .protocols.base import Ending
 from .refusals import proxy_user_required
-from .settings import OPTIONS, Settings, SettingsError
+from .settings import OPTIONS, SECRETS, Settings, SettingsError
 from .stores import StoreError, for_url
 
 logger = logging.getLogger("ai-cache")
@@ -71,7 +71,8 @@ class AICache:
         if not self._running or any(name.startswith("ai_cache_") for name in updated):
             try:
                 values = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
-                values["ai_cache_secret"] = values["ai_cache_secret"] or os.environ.get("AI_CACHE_SECRET", "")
+                for name in SECRETS:
+                    values[name] = values[name] or os.environ.get(name.upper(), "")
                 self._use(Settings.parse(values))
             except SettingsError as error:
                 self._refuse(str(error))
@@ -128,7 +129,7 @@ class AICache:
         settings = self._settings
         memory_origin.install()
         mends.install()
-        store = for_url(settings.store, settings.max_size, settings.stores, settings.near_size)
+        store = for_url(settings.store, settings.max_size, settings.stores, settings.near_size, settings.vault)
         entries, trouble = 0, ""
         try:
             await store.open()

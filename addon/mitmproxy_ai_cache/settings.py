@@ -19,9 +19,13 @@ from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
 from .profiles import PROFILES, named
 from .stores import REDIS, redis_url
+from .vault import Vault
 
 MODES = ("cache", "read-only", "record", "refresh", "replay", "off")
 
+
+SECRETS = ("ai_cache_secret", "ai_cache_encryption_key")
+"""Options whose values are never shown, and are better set in the environment."""
 
 REPEATS = ("last", "first", "error")
 
@@ -150,6 +154,13 @@ OPTIONS: tuple[Option, ...] = (
         "AI_CACHE_SECRET than on a command line.",
     ),
     Option(
+        "ai_cache_encryption_key",
+        str,
+        "",
+        "Encrypts entries in the store (AES-GCM): 32 random bytes as 64 hex digits, from openssl rand -hex 32. Their "
+        "key, date, model, URL and size stay readable. Better set in AI_CACHE_ENCRYPTION_KEY than on a command line.",
+    ),
+    Option(
         "ai_cache_samples",
         int,
         1,
@@ -270,6 +281,7 @@ class Settings:
     isolate: Isolation | None = None
     """None is `auto`."""
     namespace: str = ""
+    vault: Vault | None = None
     samples: int = 1
     key_rules: KeyRules = field(default_factory=KeyRules)
     skip_stop_reasons: frozenset[str] = frozenset()
@@ -321,6 +333,7 @@ class Settings:
             bypass_on=check.each("bypass_on", _bypass_rule),
             isolate=None if given["isolate"] == "auto" else check.using("isolate", Isolation.parse, prefix=False),
             namespace=given["namespace"],
+            vault=check.using("encryption_key", lambda text: Vault.parse(text) if text else None),
             samples=check.samples(),
             key_rules=KeyRules(
                 headers=tuple(name.lower() for name in given["key_headers"]),

@@ -45,7 +45,7 @@ class Vault:
                 continue
             if len(key) == _SIZE:
                 return cls(key)
-        raise ValueError(f"{VARIABLE} is no key; write 32 random bytes as 64 hex digits: openssl rand -hex 32")
+        raise ValueError("this is no key; write 32 random bytes as 64 hex digits, made by openssl rand -hex 32")
 
     def seal(self, packed: bytes, key: str, part: str) -> bytes:
         """`part` is `answer` or `request`."""

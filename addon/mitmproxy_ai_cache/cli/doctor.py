@@ -83,7 +83,7 @@ def _machine(arguments: argparse.Namespace) -> Iterator[Check]:
 
 def _store(arguments: argparse.Namespace) -> Check:
     async def entries(settings: Settings) -> int:
-        store = for_url(settings.store, settings.max_size)
+        store = for_url(settings.store, settings.max_size, vault=settings.vault)
         await store.open()
         count = await store.count()
         await store.close()

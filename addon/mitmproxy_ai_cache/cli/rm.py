@@ -85,7 +85,7 @@ def selected(arguments: argparse.Namespace, now: float) -> Selection:
 
 
 async def _remove(settings: Settings, selection: Selection, dry_run: bool) -> int:
-    store = for_url(settings.store, settings.max_size)
+    store = for_url(settings.store, settings.max_size, vault=settings.vault)
     try:
         await store.open()
         if store.purges_at_once and selection.given == ("namespace",) and not dry_run:

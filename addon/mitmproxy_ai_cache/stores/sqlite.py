@@ -106,13 +106,13 @@ class SqliteStore(Store):
     def _whole(self, number: int) -> Entry | None:
         """The entry of a row with its request; None where it is gone or broken."""
         with suppress(StoreUnavailable):
-            for answer, request, namespace in self._rows(
-                "SELECT answer, request, namespace FROM entry WHERE id = ?", number
+            for key, answer, request, namespace in self._rows(
+                "SELECT key, answer, request, namespace FROM entry WHERE id = ?", number
             ):
                 if namespace in self._thread.purging:
                     return None
                 try:
-                    return Entry.unpack(answer, request)
+                    return self._unpacked(key, answer, request)
                 except (BrokenEntry, TypeError):
                     self.failures["broken-entry"] += 1
         return None
@@ -135,7 +135,7 @@ class SqliteStore(Store):
 
     def put(self, entry: Entry) -> bool:
         try:
-            answer, request = entry.pack_answer(), entry.pack_request()
+            answer, request = self._packed(entry)
         except (TypeError, ValueError):  # text that is no text: a lone surrogate
             self.failures["broken-entry"] += 1
             self._lost(1)
