@@ -1,8 +1,8 @@
 """The recorded requests, indexed so that the one nearest to a request that missed is found among many thousands.
 
 Nothing is parsed but the few best. The others are compared by a sketch: hashes of the strings in a body that most
-others do not have. A sketch is made when it is first needed; one question makes a bounded number of them, those of
-similar length first, so that no client waits for more than a moment.
+others do not have. A sketch is made when it is first needed; one question makes a bounded number of them, of the most
+promising first, so that no client waits for more than a moment.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ _HASHES = 64
 """Hashes of a sketch: the smallest ones of all its strings (a bottom-k sketch; Cohen and Kaplan, 2007)."""
 _SHORT = 4096
 """Bytes up to which a body is sketched by its words, beyond by its strings, which is faster."""
-_SKETCHED = 16 << 20
-"""Bytes of recorded bodies that are sketched for one question: some 70 ms. Later ones find more of them done."""
-_COMPARED, _COMPARED_BYTES = 24, 1 << 20
+_SKETCHED = 4 << 20
+"""Bytes of recorded bodies that are sketched for one question: some 30 ms. Later ones find more of them done."""
+_PLACES, _WINDOW = 16, 48
+"""Pieces of a body, and their bytes, by which recorded bodies are found that are worth a sketch."""
+_COMPARED, _COMPARED_BYTES = 24, 1 << 19
 """How many of the best are parsed and compared in full, and the bytes after which it is enough."""
 _SAMPLE = 16
 """Bodies in which strings are looked for that most requests share: tools and system prompts tell nothing."""
@@ -76,7 +78,7 @@ class Index:
             self._by_place[kept.host, kept.path].append(kept)
 
     def prepare(self) -> None:
-        """Make all sketches now, 4 ms a MB; for a thread of its own at start. Without it questions make them."""
+        """Make all sketches now, 7 ms a MB; for a thread of its own at start. Without it questions make them."""
         for kept in (kept for group in self.by_protocol.values() for kept in group):
             self._sketch(kept)
 
@@ -105,34 +107,28 @@ class Index:
         common = self._common_of(protocol)
         strings = frozenset(_hashes(_strings(raw), common))
         words = frozenset(_hashes(_words(raw), common)) if len(raw) < _SHORT * 4 else strings
-        self._sketch_some(candidates, sent)
+        self._sketch_some(candidates, raw)
 
         def score(kept: Kept) -> float:
-            entry = kept.entry
-            asked = words if len(entry.request) <= _SHORT else strings
-            shared = len(asked.intersection(kept.sketch)) if kept.sketch else 0
-            total = len(asked) + len(kept.sketch or ()) - shared
+            entry, size, sketch = kept.entry, len(kept.entry.request), kept.sketch or ()
+            asked = words if size <= _SHORT else strings
+            shared = len(asked.intersection(sketch))
+            total = len(asked) + len(sketch) - shared
             return (
                 (shared / total if total else 1.0)
-                + 0.06 * (kept.host == host)
-                + 0.06 * (entry.model == sent.call.model)
-                + 0.06 * (kept.path == path)
+                + 0.06 * ((kept.host == host) + (entry.model == sent.call.model) + (kept.path == path))
                 + 0.03 * (entry.namespace == sent.namespace)
-                + 0.05 * _closeness(len(entry.request), len(raw))
+                + 0.05 * (min(size, len(raw)) + 1) / (max(size, len(raw)) + 1)
             )
 
-        return heapq.nlargest(_COMPARED, candidates, key=score)
+        return heapq.nlargest(_COMPARED, (kept for kept in candidates if kept.sketch is not None), key=score)
 
-    def _sketch_some(self, candidates: list[Kept], sent: Side) -> None:
+    def _sketch_some(self, candidates: list[Kept], raw: bytes) -> None:
+        """Sketch what is not yet: all where that is quick, else those in which most of `raw` is found in its place."""
         missing = [kept for kept in candidates if kept.sketch is None]
         if sum(len(kept.entry.request) for kept in missing) > _SKETCHED:
-            size, host, model = len(sent.call.body.raw), sent.request.host.lower(), sent.call.model
-            missing.sort(
-                key=lambda kept: (
-                    (kept.host != host) + (kept.entry.model != model),
-                    abs(len(kept.entry.request) - size),
-                )
-            )
+            in_place = _Windows(raw).found_in
+            missing.sort(key=lambda kept: in_place(kept.entry.request), reverse=True)
         read = 0
         for kept in missing:
             if read > _SKETCHED:
@@ -156,9 +152,10 @@ def _common(group: Sequence[Kept]) -> frozenset[int]:
         return frozenset()
     step = max(1, len(group) // _SAMPLE)
     counted: Counter[int] = Counter()
-    for kept in islice(group, 0, None, step):
+    sample = list(islice(group, 0, None, step))
+    for kept in sample:
         counted.update(set(map(zlib.crc32, _pieces(kept.entry.request))))
-    return frozenset(value for value, count in counted.items() if count > _SAMPLE // 2)
+    return frozenset(value for value, count in counted.items() if count * 2 > len(sample))
 
 
 def _hashes(pieces: set[bytes], common: frozenset[int]) -> array[int]:
@@ -180,9 +177,20 @@ def _words(body: bytes) -> set[bytes]:
     return set(body.replace(b'"', b" ").split())
 
 
-def _closeness(one: int, other: int) -> float:
-    """1.0 for equal lengths, towards 0 the more they differ."""
-    return (min(one, other) + 1) / (max(one, other) + 1)
+class _Windows:
+    """Short pieces from all over a body. What stands before a change is in its place as counted from the begin, what
+    stands after it as counted from the end. A client writes its JSON the same way every time, mostly."""
+
+    def __init__(self, body: bytes) -> None:
+        step = max(_WINDOW, len(body) // _PLACES)
+        places = range(0, max(1, len(body) - _WINDOW), step)
+        self._from_begin = [(slice(at, at + _WINDOW), body[at : at + _WINDOW]) for at in places]
+        ends = ((at - len(body), body[at : at + _WINDOW]) for at in places)
+        self._from_end = [(slice(at, (at + _WINDOW) or None), window) for at, window in ends]
+
+    def found_in(self, body: bytes) -> int:
+        begin = sum([body[at] == window for at, window in self._from_begin])
+        return begin + sum([body[at] == window for at, window in self._from_end])
 
 
 def base_key(key: str) -> str:
