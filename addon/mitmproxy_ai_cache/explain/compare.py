@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -40,6 +40,7 @@ class Change:
     """One difference. `recorded` and `sent` are canonical values, or `ABSENT`."""
 
     path: Path
+    """Positions are those in the request that was sent; that of a removed item is the one it had."""
     kind: str
     """`changed`, `added`, `removed` or `reordered`."""
     recorded: Json = ABSENT
@@ -50,6 +51,8 @@ class Change:
     """How much of a text is another one: 0 to 1. Texts with nothing in common make it another conversation."""
     of_body: bool = False
     """Whether `path` leads into the JSON body."""
+    was: Path = ()
+    """Of what was removed from a JSON body: its path in the recorded one."""
 
     @property
     def place(self) -> str:
@@ -204,20 +207,21 @@ class _Walk:
 
     def __init__(self, found: Comparison) -> None:
         self.found = found
-        self.open: list[tuple[Path, Json, Json]] = []
+        self.open: list[tuple[Path, Path, Json, Json]] = []
+        """The path in the body sent and in the recorded one, and both values."""
 
     def run(self, recorded: Json, sent: Json) -> None:
-        self.open.append(((), recorded, sent))
+        self.open.append(((), (), recorded, sent))
         while self.open and len(self.found.changes) < MOST:
-            path, one, other = self.open.pop()
+            path, was, one, other = self.open.pop()
             if isinstance(one, dict) and isinstance(other, dict):
-                self._members(path, one, other)
+                self._members(path, was, one, other)
             elif isinstance(one, list) and isinstance(other, list):
-                self._items(path, one, other)
+                self._items(path, was, one, other)
             elif type(one) is not type(other) or one != other:
                 self.found.changes.append(_changed(path, one, other, True))
 
-    def _members(self, path: Path, one: dict[str, Json], other: dict[str, Json]) -> None:
+    def _members(self, path: Path, was_path: Path, one: dict[str, Json], other: dict[str, Json]) -> None:
         if one.keys() == other.keys() == {"#n"}:
             if one != other:
                 self.found.changes.append(_changed(path, one, other, True))
@@ -232,15 +236,15 @@ class _Walk:
             order_counts = False
         for name in reversed({**one, **other}):
             was, is_now = one.get(name, ABSENT), other.get(name, ABSENT)
-            below = (*path, member_name(name))
+            below, was_below = (*path, member_name(name)), (*was_path, member_name(name))
             if was is ABSENT or is_now is ABSENT:
-                self.found.changes.append(_changed(below, was, is_now, True))
+                self.found.changes.append(replace(_changed(below, was, is_now, True), was=was_below))
             else:
-                self.open.append((below, was, is_now))
+                self.open.append((below, was_below, was, is_now))
         if order_counts and [name for name in one if name in other] != [name for name in other if name in one]:
             self.found.changes.append(Change(path, "reordered", len(one), len(other), of_body=True))
 
-    def _items(self, path: Path, one: list[Json], other: list[Json]) -> None:
+    def _items(self, path: Path, was_path: Path, one: list[Json], other: list[Json]) -> None:
         if orjson.dumps(one) == orjson.dumps(other):
             return
         aligned = pairs(one, other)
@@ -251,14 +255,16 @@ class _Walk:
             if isinstance(is_now, Same):
                 self.found.equal.insert(0, (*path, (is_now.first, is_now.last)))
             elif was is None and is_now is not None:
-                self._run((*path, is_now), "added", other[is_now[0] : is_now[1] + 1])
+                self._run((*path, is_now), (), other[is_now[0] : is_now[1] + 1])
             elif is_now is None and was is not None:
-                self._run((*path, was), "removed", one[was[0] : was[1] + 1])
+                self._run((*path, was), (*was_path, was), one[was[0] : was[1] + 1])
             elif was is not None and is_now is not None:
-                self.open.append(((*path, is_now[0]), one[was[0]], other[is_now[0]]))
+                self.open.append(((*path, is_now[0]), (*was_path, was[0]), one[was[0]], other[is_now[0]]))
 
-    def _run(self, path: Path, kind: str, items: list[Json]) -> None:
+    def _run(self, path: Path, was: Path, items: list[Json]) -> None:
         value = items[0] if len(items) == 1 else items
         size = len(orjson.dumps(value))
-        recorded, sent = (ABSENT, value) if kind == "added" else (value, ABSENT)
-        self.found.changes.append(Change(path, kind, recorded, sent, size, of_body=True))
+        if was:
+            self.found.changes.append(Change(path, "removed", value, ABSENT, size, of_body=True, was=was))
+        else:
+            self.found.changes.append(Change(path, "added", ABSENT, value, size, of_body=True))

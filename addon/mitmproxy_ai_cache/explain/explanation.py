@@ -142,14 +142,16 @@ def _is_comparable(nearest: Nearest, sent: Side) -> bool:
 def _difference(change: Change, recorded: Side, sent: Side) -> Difference:
     path = change.path
     if change.of_body:
-        path = (recorded if change.kind == "removed" else sent).position(path)
+        last = recorded.position(change.was)[-1:] if change.kind == "removed" else sent.position(path)[-1:]
+        path = (*sent.position(path[:-1]), *last)
     name = name_of(path, change.of_body)
     if change.kind == "reordered":
         return Difference(name, f"{change.recorded} items", f"{change.sent} items", change.kind)
     if path[0] == "headers" and not change.of_body and is_secret_header(path[1]):
         return Difference(name, "(not shown)", "(not shown)", change.kind)
+    member = path[-1] if path and isinstance(path[-1], str) else ""
     if change.kind == "changed":
-        last = path[-1] if path and isinstance(path[-1], str) else ""
-        return Difference(name, *pair(change.recorded, change.sent, last), change.kind)
-    was, is_now = ("" if value is ABSENT else one_value(value) for value in (change.recorded, change.sent))
+        return Difference(name, *pair(change.recorded, change.sent, member), change.kind)
+    values = ("" if value is ABSENT else one_value(value, member) for value in (change.recorded, change.sent))
+    was, is_now = values
     return Difference(name, was, is_now, change.kind)

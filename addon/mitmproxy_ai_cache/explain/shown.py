@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,7 @@ _TAKEN = frozenset("protocol host scheme port namespace method path headers quer
 _PLAIN_NAME = re.compile(r"[\w$@/:+-]+")
 _SECRET = re.compile(r"(?i)key|token|secret|auth|password|credential|cookie")
 _SECRET_MEMBER = re.compile(r"(?i)(?:proxy-)?authorization|.*(?:api[-_]?key|secret|password|access[-_]?token)")
+_NOT_SHOWN = "(not shown)"
 _WORD = re.compile(r"[\w.:+-]")
 _LONGEST_WORD = 16
 _DEEPEST = 8
@@ -56,19 +58,24 @@ def is_secret_header(name: str) -> bool:
 def pair(recorded: Json, sent: Json, name: str = "") -> tuple[str, str]:
     """Both values, shortened so that the change is seen. `name` is the member they stand in."""
     if _SECRET_MEMBER.fullmatch(name) and isinstance(recorded, str) and isinstance(sent, str):
-        return "(not shown)", "(not shown)"
+        return _NOT_SHOWN, _NOT_SHOWN
     if isinstance(recorded, str) and isinstance(sent, str):
         before, after = change(recorded, sent)
-        one, other = _around(recorded, before, after), _around(sent, before, after)
-        if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other):
-            one, other = ascii(one)[1:-1], ascii(other)[1:-1]
+        one, other = (_around(text, before, after, printable) for text in (recorded, sent))
+        if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other):  # they would look the same
+            one, other = (_around(text, before, after, _escaped) for text in (recorded, sent))
         return f'"{one}"', f'"{other}"'
-    return one_value(recorded), one_value(sent)
+    return one_value(recorded, name), one_value(sent, name)
 
 
-def one_value(value: Json) -> str:
-    if value is ABSENT:
-        return "nothing"
+def _escaped(text: str) -> str:
+    """`text` in ASCII: backslashes and accents told apart from what looks the same."""
+    return text.encode("unicode_escape").decode()
+
+
+def one_value(value: Json, name: str = "") -> str:
+    if isinstance(value, str) and _SECRET_MEMBER.fullmatch(name):
+        return _NOT_SHOWN
     return _cut(printable(_written(value)), WIDTH)
 
 
@@ -100,17 +107,17 @@ def _common(one: str, other: str, longest: int) -> int:
     return low
 
 
-def _around(text: str, before: int, after: int) -> str:
+def _around(text: str, before: int, after: int, escape: Callable[[str], str]) -> str:
     """`...in [Paris] today...`: the change in brackets where something stands around it."""
     middle = text[before : len(text) - after]
     if not before and not after:
-        return _cut(printable(middle), WIDTH)
+        return _cut(escape(middle), WIDTH)
     room = max(10, (WIDTH - len(middle)) // 2)
     left = text[max(0, before - room) : before]
     right = text[len(text) - after : len(text) - after + room]
     return (
         ("..." if len(left) < before else "")
-        + f"{printable(left)}[{_cut(printable(middle), WIDTH - 20)}]{printable(right)}"
+        + f"{escape(left)}[{_cut(escape(middle), WIDTH - 20)}]{escape(right)}"
         + ("..." if len(right) < after else "")
     )
 
@@ -132,9 +139,14 @@ def _written(value: Json, depth: int = 0) -> str:
     if value.keys() == {"#n"}:
         return str(Decimal(value["#n"]))
     members = value["#p"] if value.keys() == {"#p"} else value.items()
-    return (
-        "{" + ", ".join(f"{_written(member_name(name))}: {_written(item, depth + 1)}" for name, item in members) + "}"
-    )
+    return "{" + ", ".join(f"{_written(name)}: {text}" for name, text in _shown_members(members, depth + 1)) + "}"
+
+
+def _shown_members(members: Iterable[tuple[str, Json]], depth: int) -> Iterator[tuple[str, str]]:
+    for written, item in members:
+        name = member_name(written)
+        secret = isinstance(item, str) and _SECRET_MEMBER.fullmatch(name)
+        yield name, _NOT_SHOWN if secret else _written(item, depth)
 
 
 def member_name(name: str) -> str:
