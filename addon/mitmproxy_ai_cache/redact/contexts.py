@@ -63,8 +63,14 @@ _PARAMETER = re.compile(rb"(?:[?&;]|\\u0026|%26)([a-z]+)=$")
 _MULTIPART = re.compile(rb'name="?([\w.-]+)"?\s*\r?\n(?:[^\r\n]+\r?\n)*\r?\n$')
 
 
+_SEPARATORS = b" \t\r\n\"'`\\:=>(["
+_GAP = frozenset(bytes([code]) for code in _SEPARATORS + b".nr")
+
+
 def named(data: bytes, start: int) -> Span | None:
     """The secret that begins at `start` and that the name before it announces."""
+    if data[start - 1 : start] not in _GAP:
+        return None
     before = data[max(0, start - _BEFORE) : start].lower()
     if before.endswith(b"."):
         # the first part of a value with a dot in it was too short to be noticed
@@ -85,7 +91,7 @@ def named(data: bytes, start: int) -> Span | None:
 def _kind(before: bytes) -> Named | None:
     if b"\\" in before:
         before = before.replace(b"\\n", b" ").replace(b"\\r", b" ").replace(b"\\t", b" ")
-    name = before.rstrip(b" \t\r\n\"'`\\:=>([")
+    name = before.rstrip(_SEPARATORS)
     gap = before[len(name) :]
     if not gap:
         return None

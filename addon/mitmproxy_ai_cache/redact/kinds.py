@@ -161,8 +161,14 @@ def _table() -> dict[bytes, tuple[Shape, ...]]:
 SHAPES = _table()
 """The shapes by the literal they begin with."""
 
-PREFIXES = re.compile(_LOOSE + rb"(?:" + rb"|".join(map(re.escape, SHAPES)) + rb")")
-"""Where one of them may begin."""
+_ANY = rb"(?:" + rb"|".join(map(re.escape, SHAPES)) + rb")"
+PREFIX = re.compile(_ANY)
+PREFIX_WITHIN = re.compile(rb"(?<![A-Za-z0-9])" + _ANY)
+"""Where one may begin within a run of letters, digits and dashes."""
+PREFIX_DOTTED = re.compile(
+    _LOOSE + rb"(?:" + rb"|".join(re.escape(one) for one in SHAPES if one[-1:] == b".") + rb"|eyJ)"
+)
+"""Where one may begin whose first dot comes early: `ya29.`, `SG.`, JWTs with a short header."""
 
 AZURE_KEY = re.compile(rb"(?<![A-Za-z0-9])[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}(?![A-Za-z0-9])")
 """Keys of Azure AI services since 2024: 84 characters with a fixed mark in the middle."""

@@ -116,8 +116,8 @@ def _new_runs(data: bytes) -> Iterator[tuple[int, int]]:
     while (start := marks.find(_RUN_OF_MARKS, at)) >= 0:
         end = marks.find(b"\0", start)
         at = end = end if end >= 0 else len(data)
-        if start and data[start - 1] == 0x5C:  # the letters of an escape: \n, \u0022
-            start += 5 if data[start] == 0x75 else 1
+        if start and data[start - 1] in b"\\%":  # the letters of an escape: \n, \u0022, %3D
+            start += 2 if data[start - 1] == 0x25 else 5 if data[start] == 0x75 else 1
         if end - start < _RUN:
             continue
         if end - start < _HEAD:
@@ -129,17 +129,27 @@ def _new_runs(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _tokens(data: bytes, start: int, end: int) -> Iterator[contexts.Span]:
-    """Secrets that are known by how they begin. A dot ends a run, so one may begin before it: `ya29.`, JWTs."""
-    first = max(0, start - (64 if data[start - 1 : start] == b"." else 6))
+    """Secrets that are known by how they begin. A dot ends a run, so one may begin before it."""
     last = end if end - start <= _HEAD else start + 64
-    for prefix in kinds.PREFIXES.finditer(data, first, last):
-        for shape in kinds.SHAPES[prefix[0]]:
-            match = shape.pattern.match(data, prefix.start())
-            if match and shape.check(match[0]):
-                yield (*match.span(), shape.kind)
-                break
-    if end - start <= 200 and (match := kinds.AZURE_KEY.search(data, start, end)):
+    at = start
+    if data[start - 1 : start] == b".":
+        for prefix in kinds.PREFIX_DOTTED.finditer(data, max(0, start - 64), start):
+            yield from _shaped(data, prefix)
+    if prefix_here := kinds.PREFIX.match(data, start, last):
+        yield from _shaped(data, prefix_here)
+        at = prefix_here.end()
+    for prefix in kinds.PREFIX_WITHIN.finditer(data, at, last):
+        yield from _shaped(data, prefix)
+    if 84 <= end - start <= 200 and (match := kinds.AZURE_KEY.search(data, start, end)):
         yield (*match.span(), "azure-key")
+
+
+def _shaped(data: bytes, prefix: re.Match[bytes]) -> Iterator[contexts.Span]:
+    for shape in kinds.SHAPES[prefix[0]]:
+        match = shape.pattern.match(data, prefix.start())
+        if match and shape.check(match[0]):
+            yield (*match.span(), shape.kind)
+            return
 
 
 _WRAPPED = re.compile(rb"[A-Za-z0-9+/]{24,}(?:(?:\r?\n|(?:\\+r)?\\+n)[ \t]*[A-Za-z0-9+/]+)+")
