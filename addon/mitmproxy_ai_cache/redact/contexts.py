@@ -60,7 +60,11 @@ _BEFORE = 96
 
 _VALUE = re.compile(rb"[A-Za-z0-9_+/.~=-]+")
 _PARAMETER = re.compile(rb"(?:[?&;]|\\u0026|%26)([a-z]+)=$")
-_MULTIPART = re.compile(rb'name="?([\w.-]+)"?\s*\r?\n(?:[^\r\n]+\r?\n)*\r?\n$')
+_LINE_END = rb"(?:\r?\n|(?:\\+r)?\\+n)"
+_MULTIPART = re.compile(
+    rb'\bname=\\*"?([\w.-]+)\\*"?' + _LINE_END + rb"(?:[^\r\n\\]+" + _LINE_END + rb")*" + _LINE_END + rb"$"
+)
+"""The head of a part of multipart/form-data, also where it stands in a JSON string."""
 
 
 _SEPARATORS = b" \t\r\n\"'`\\:=>(["
@@ -89,6 +93,9 @@ def named(data: bytes, start: int) -> Span | None:
 
 
 def _kind(before: bytes) -> Named | None:
+    if before.endswith((b"\n", b"\\n")) and (part := _MULTIPART.search(before)):
+        label = part[1].translate(None, b"_-.")
+        return next((_NAMES[ending] for ending in _ENDINGS if label.endswith(ending)), None)
     if b"\\" in before:
         before = before.replace(b"\\n", b" ").replace(b"\\r", b" ").replace(b"\\t", b" ")
     name = before.rstrip(_SEPARATORS)
@@ -104,16 +111,11 @@ def _kind(before: bytes) -> Named | None:
         return _NAMES[ending] if spaced or (ending != b"bearer" and (b":" in gap or b"=" in gap)) else None
     if gap == b"=" and (parameter := _PARAMETER.search(before)) and parameter[1] in _QUERY:
         return Named(_QUERY[parameter[1]])
-    if gap.endswith(b"\n") and (part := _MULTIPART.search(before)):
-        part_name = part[1].translate(None, b"_-.")
-        return next((_NAMES[ending] for ending in _ENDINGS if part_name.endswith(ending)), None)
     return None
 
 
-_COOKIE = re.compile(
-    rb"cookie2?(?:\\*[\"'])?\s*:\s*\[?\s*(?:\\*[\"'])?([\w.!#$%&*+^`|~-]+=[^\s;,\"'\\]{8,}(?:;\s*[\w.-]+=[^\s;,\"'\\]+)*)",
-    re.IGNORECASE,
-)
+_COOKIE = re.compile(rb"cookie2?(?:\\*[\"'])?\s*:\s*\[?\s*(?:\\*[\"'])?", re.IGNORECASE)
+_COOKIE_PAIR = re.compile(rb"[\w.!#$%&*+^`|~-]+=([^\s;,\"'\\]+)(?:;\s*)?")
 _BASIC = re.compile(rb"basic\s+([A-Za-z0-9+/_-]{6,}={0,2})(?![A-Za-z0-9])", re.IGNORECASE)
 _URL_PASSWORD = re.compile(rb"://[^\s/:@\"'<>\\?#]*:([^\s/\"'<>\\?#]+)@")
 _PASSWORD = re.compile(rb"(?:password|pwd)\s*=\s*([^;\"'\s\\&]{3,})", re.IGNORECASE)
@@ -123,6 +125,7 @@ _PEM = re.compile(
     rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----([A-Za-z0-9+/=\\\s]{64,})",
     re.DOTALL,
 )
+_PEM_EDGE, _PEM_END = re.compile(rb"(?:\s|\\+[nrt])*"), re.compile(rb"(?:\s|\\+[nrt])*\Z")
 _PEM_LINE = re.compile(rb"(?<!\\)[A-Za-z0-9+/]{20,}={0,2}")
 _SHOWN_AS_PASSWORD = frozenset(b"password passwd pass pwd secret pw xxx *** ... user pass@".split())
 _TEMPLATE = re.compile(rb"^[$%{<\[*]|\$\{|\{\{")
@@ -132,7 +135,7 @@ def marked(data: bytes, lower: bytes) -> Iterator[Span]:
     """Secrets of any length that a word or sign marks. `lower` is `data` in lower case."""
     if b"@" in data:
         yield from _each(data, data, b"://", _URL_PASSWORD, "url-password", _is_password)
-    yield from _each(data, lower, b"cookie", _COOKIE, "cookie", _is_cookie)
+    yield from _cookies(data, lower)
     yield from _each(data, lower, b"basic ", _BASIC, "basic-credential", is_basic)
     for word in (b"password=", b"pwd="):
         for start, end, kind in _each(data, lower, word, _PASSWORD, "connection-string", _is_password):
@@ -155,8 +158,21 @@ def _each(
             yield (*match.span(1), kind)
 
 
+def _cookies(data: bytes, lower: bytes) -> Iterator[Span]:
+    """The values of a Cookie field; of Set-Cookie the first, for attributes follow it (RFC 6265 section 4)."""
+    at = -1
+    while (at := lower.find(b"cookie", at + 1)) >= 0:
+        head = _COOKIE.match(data, at)
+        pair = head and _COOKIE_PAIR.match(data, head.end())
+        while pair:
+            if len(pair[1]) >= 6 and not is_stand_in(pair[1]):
+                yield (*pair.span(1), "cookie")
+            pair = None if lower.endswith(b"set-", 0, at) else _COOKIE_PAIR.match(data, pair.end())
+
+
 def _private_key(data: bytes, start: int, end: int) -> Iterator[Span]:
     """The text between the lines of a PEM block; line by line where it stands in several strings."""
+    start, end = _PEM_EDGE.match(data, start, end).end(), _PEM_END.search(data, start, end).start()  # type: ignore[union-attr]
     body = data[start:end]
     if b'"' in body or b"'" in body:
         for line in _PEM_LINE.finditer(data, start, end):
@@ -180,8 +196,10 @@ def _url_safe(value: bytes) -> bool:
 
 
 def _is_password(value: bytes) -> bool:
-    return value.lower() not in _SHOWN_AS_PASSWORD and not _TEMPLATE.search(value) and not is_stand_in(value)
-
-
-def _is_cookie(value: bytes) -> bool:
-    return any(not is_stand_in(pair) for pair in value.split(b";"))
+    """One or two letters, words that say "password here" and templates are none."""
+    return (
+        len(value) > 2
+        and value.lower() not in _SHOWN_AS_PASSWORD
+        and not _TEMPLATE.search(value)
+        and not is_stand_in(value)
+    )

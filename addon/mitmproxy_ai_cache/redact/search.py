@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from . import contexts, kinds
 from .patterns import Pattern, is_json_number, placeholder
@@ -31,6 +32,9 @@ _RUN = 20
 _HEAD = 4096
 """Longer runs are data: a key could only stand at their head."""
 
+_MOST_PREFIXES = 32
+"""Looked at in one run: a text made of nothing but beginnings of keys costs no more than others."""
+
 _RUN_MARKS = bytes(chr(code).isascii() and (chr(code).isalnum() or chr(code) in "+/-_") for code in range(256))
 _RUN_OF_MARKS = b"\x01" * _RUN
 
@@ -40,7 +44,7 @@ _SEALED = re.compile(
 )
 """What a provider signed or encrypted, and checks when it comes back: reasoning of OpenAI, Anthropic, Gemini."""
 
-_SEALED_THINKING = re.compile(rb"[^{}]*\bredacted_thinking\b[^{}]*")
+_SEALED_BLOCK = re.compile(rb"\bredacted_thinking\b")
 _DATA = re.compile(rb"\bdata\\*\"\s*:\s*\\*\"([A-Za-z0-9+/=_\\-]+)")
 
 
@@ -138,7 +142,7 @@ def _tokens(data: bytes, start: int, end: int) -> Iterator[contexts.Span]:
     if prefix_here := kinds.PREFIX.match(data, start, last):
         yield from _shaped(data, prefix_here)
         at = prefix_here.end()
-    for prefix in kinds.PREFIX_WITHIN.finditer(data, at, last):
+    for prefix in islice(kinds.PREFIX_WITHIN.finditer(data, at, last), _MOST_PREFIXES):
         yield from _shaped(data, prefix)
     if 84 <= end - start <= 200 and (match := kinds.AZURE_KEY.search(data, start, end)):
         yield (*match.span(), "azure-key")
@@ -223,8 +227,10 @@ def _apart(hits: list[Hit]) -> list[Hit]:
 def _sealed(data: bytes, hits: list[Hit]) -> list[Hit]:
     spans = [match.span(1) for match in _SEALED.finditer(data)]
     if b"redacted_thinking" in data:
-        for block in _SEALED_THINKING.finditer(data):
-            spans += [match.span(1) for match in _DATA.finditer(data, *block.span())]
+        for block in _SEALED_BLOCK.finditer(data):
+            begin, close = data.rfind(b"{", 0, block.start()) + 1, data.find(b"}", block.end())
+            stop = close if close >= 0 else len(data)
+            spans += [match.span(1) for match in _DATA.finditer(data, begin, stop)]
     if not spans:
         return hits
     return [
