@@ -117,8 +117,8 @@ def _kind(before: bytes) -> Named | None:
 _COOKIE = re.compile(rb"cookie2?(?:\\*[\"'])?\s*:\s*\[?\s*(?:\\*[\"'])?", re.IGNORECASE)
 _COOKIE_PAIR = re.compile(rb"[\w.!#$%&*+^`|~-]+=([^\s;,\"'\\]+)(?:;\s*)?")
 _BASIC = re.compile(rb"basic\s+([A-Za-z0-9+/_-]{6,}={0,2})(?![A-Za-z0-9])", re.IGNORECASE)
-_URL_PASSWORD = re.compile(rb"://[^\s/:@\"'<>\\?#]*:([^\s/\"'<>\\?#]+)@")
-_PASSWORD = re.compile(rb"(?:password|pwd)\s*=\s*([^;\"'\s\\&]{3,})", re.IGNORECASE)
+_URL_PASSWORD = re.compile(rb"://[^\s/:@\"'<>\\?#]{0,200}:([^\s/\"'<>\\?#]{1,400})@")
+_PASSWORD = re.compile(rb"(?:password|pwd)\s*=\s*([^;\"'\s\\&]{3,200})", re.IGNORECASE)
 _CONNECTION = re.compile(rb"(?:server|data source|host|uid|user id|user|database|endpoint|initial catalog)\s*=", re.I)
 _PEM = re.compile(
     rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----((?:(?!-----).){32,20000})(?:-----END |\Z)|"
@@ -138,9 +138,9 @@ def marked(data: bytes, lower: bytes) -> Iterator[Span]:
     yield from _cookies(data, lower)
     yield from _each(data, lower, b"basic ", _BASIC, "basic-credential", is_basic)
     for word in (b"password=", b"pwd="):
-        for start, end, kind in _each(data, lower, word, _PASSWORD, "connection-string", _is_password):
-            around = lower[max(0, start - 200) : end + 200]
-            if b";" in around and _CONNECTION.search(around):
+        for start, end, kind in _each(data, lower, word, _PASSWORD, "connection-string", lambda value: True):
+            near = lower[max(0, start - 200) : end + 200]
+            if b";" in near and _CONNECTION.search(near) and _is_password(data[start:end]):
                 yield start, end, kind
     at = -1
     while (at := data.find(b"-----BEGIN ", at + 1)) >= 0:

@@ -88,7 +88,10 @@ def _query(url: str, findings: list[Finding]) -> str:
 def redact_headers(headers: Headers, extra: tuple[Pattern, ...] = ()) -> RedactedHeaders:
     """Fields that carry credentials lose their value, by name; cookies theirs; the rest is searched like a body."""
     findings: list[Finding] = []
-    fields = [(name, _field(name.lower(), value, extra, findings)) for name, value in headers]
+    # One look at all values together: mostly there is nothing, and a look costs more than a value is long.
+    together = "\n".join(value for name, value in headers)
+    search = bool(redact(together.encode("utf-8", "surrogatepass"), extra).findings)
+    fields = [(name, _field(name.lower(), value, extra, findings, search)) for name, value in headers]
     if not findings and all(new == old for (_, new), (_, old) in zip(fields, headers, strict=True)):
         return RedactedHeaders(headers, ())
     return RedactedHeaders(Headers(fields), tuple(findings))
@@ -102,7 +105,7 @@ def redact_fields(
     return redacted.headers.fields, redacted.findings
 
 
-def _field(name: str, value: str, extra: tuple[Pattern, ...], findings: list[Finding]) -> str:
+def _field(name: str, value: str, extra: tuple[Pattern, ...], findings: list[Finding], search: bool) -> str:
     if name in ("cookie", "set-cookie"):
         return _cookies(name, value, findings)
     if name in _SECRET_HEADERS or _SECRET_NAME.search(name):
@@ -112,9 +115,12 @@ def _field(name: str, value: str, extra: tuple[Pattern, ...], findings: list[Fin
         if value and value != written and not is_stand_in((rest if known else value).encode("latin-1", "replace")):
             findings.append(_finding("credential"))
         return written if value else value
-    redacted = _rest(value, value, [], extra)
     if "://" in value or name in ("location", "referer", "x-goog-upload-url", "operation-location"):
         redacted = redact_url(value, extra)
+    elif search:
+        redacted = _rest(value, value, [], extra)
+    else:
+        return value
     findings += redacted.findings
     return redacted.text
 
