@@ -90,7 +90,7 @@ def redact_headers(headers: Headers, extra: tuple[Pattern, ...] = ()) -> Redacte
     findings: list[Finding] = []
     # One look at all values together: mostly there is nothing, and a look costs more than a value is long.
     together = "\n".join(value for name, value in headers)
-    search = bool(redact(together.encode("utf-8", "surrogatepass"), extra).findings)
+    search = bool(extra) or bool(redact(together.encode("utf-8", "surrogatepass"), extra).findings)
     fields = [(name, _field(name.lower(), value, extra, findings, search)) for name, value in headers]
     if not findings and all(new == old for (_, new), (_, old) in zip(fields, headers, strict=True)):
         return RedactedHeaders(headers, ())
