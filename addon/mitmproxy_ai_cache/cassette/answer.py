@@ -106,7 +106,11 @@ def _problem(entry: Entry, events: list[Event]) -> str:
     """What the provider says went wrong."""
     for event in events:
         value = event.value[0] if isinstance(event.value, list) and event.value else event.value
-        if has_error(value) or event.name in ("error", "exception") or (entry.status >= 400 and isinstance(value, dict)):
+        if (
+            has_error(value)
+            or event.name in ("error", "exception")
+            or (entry.status >= 400 and isinstance(value, dict))
+        ):
             error = value.get("error") if isinstance(value, dict) else None
             places = [error, value] if isinstance(error, dict) else [value]
             for place in places:
@@ -206,12 +210,12 @@ def _openai_item(item: dict[str, Json], choice: _Choice) -> None:
 def _anthropic(events: Iterable[Event], reply: _Reply) -> None:
     choice = reply.choice()
     for event in events:
-        value = event.object
+        value: dict[str, Json] = event.object
         for block in members(value, "content"):
             _anthropic_block(block, choice.call(f"block {len(choice.calls)}") if "input" in block else _Call(), choice)
-        block, delta, index = value.get("content_block"), value.get("delta"), value.get("index", 0)
-        if isinstance(block, dict):
-            _anthropic_block({**block, "input": None}, choice.call(index) if "input" in block else _Call(), choice)
+        begun, delta, index = value.get("content_block"), value.get("delta"), value.get("index", 0)
+        if isinstance(begun, dict):
+            _anthropic_block({**begun, "input": None}, choice.call(index) if "input" in begun else _Call(), choice)
         if isinstance(delta, dict):
             choice.text.append(text(delta.get("text")))
             choice.thinking.append(text(delta.get("thinking")))
@@ -294,7 +298,9 @@ def _invoke(events: Iterable[Event], reply: _Reply) -> None:
     elif any("choices" in value for value in values):
         _openai_chat(chunks, reply)
     elif any("messageStart" in value or "output" in value for value in values):  # Nova
-        nova = [inner for value in values for inner in value.values() if isinstance(inner, dict) and "output" not in value]
+        nova = [
+            inner for value in values for inner in value.values() if isinstance(inner, dict) and "output" not in value
+        ]
         _converse([Event("", b"", inner) for inner in nova] or chunks, reply)
     else:
         for value in values:
@@ -316,9 +322,10 @@ def _cohere(events: Iterable[Event], reply: _Reply) -> None:
     for event in events:
         value = event.object
         kind = text(value.get("type")) or text(value.get("event_type"))
-        delta = value.get("delta") if isinstance(value.get("delta"), dict) else value
+        inner = value.get("delta")
+        delta = inner if isinstance(inner, dict) else value
         ended = value.get("response") if kind == "stream-end" else None
-        message = delta.get("message") if isinstance(delta, dict) else None
+        message = delta.get("message")
         if isinstance(message, dict):
             content = message.get("content")
             for part in content if isinstance(content, list) else [content]:

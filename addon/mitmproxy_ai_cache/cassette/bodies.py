@@ -17,17 +17,17 @@ An event or line that its fields do not give back is a string: itself. All is ch
 from __future__ import annotations
 
 import base64
-import json
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from . import frames
-from .json_text import Json, Lines, NotExact, Style, styled, trimmed
+from .json_text import Json, Lines, NotExact, Style, loads, styled, trimmed
 
 _FIELD = re.compile(r"(event|data|id|retry): (.*)", re.DOTALL)
-_PADDING = re.compile(r"([^ ])( +)\}")
-"""Anthropic fills up its events with spaces before the last brace."""
+_LONGEST_PADDING = 4096
+"""Spaces. Anthropic fills up its events with some before the last brace."""
 
 
 def encode(data: bytes, format: str = "") -> dict[str, Json]:
@@ -66,7 +66,10 @@ def decode(members: dict[str, Json]) -> bytes:
     crlf = "crlf" in words
     style = Style.of([word for word in words if word not in ("array", "crlf")])
     if kind == "eventstream":
-        return b"".join(frames.unread(item, style) for item in body)
+        try:
+            return b"".join(frames.unread(item, style) for item in body)
+        except struct.error as error:
+            raise ValueError(str(error)) from None
     if array:
         text = "[" + _BETWEEN.join(style.write(item) for item in body) + _CLOSING
     elif kind == "json":
@@ -78,7 +81,7 @@ def decode(members: dict[str, Json]) -> bytes:
         text = "".join(write(item, style, newline) + end for item in body) + members.get("rest", "")
     else:
         raise ValueError(f"unknown encoding {kind}")
-    return (members.get("before", "") + text + members.get("after", "")).encode()
+    return f"{members.get('before', '')}{text}{members.get('after', '')}".encode()
 
 
 def _string(value: Json) -> str:
@@ -110,7 +113,9 @@ def _json_array(data: bytes) -> dict[str, Json]:
         raise NotExact("not that of Google")
     items = text[1 : -len(_CLOSING)].split(_BETWEEN)
     value, style = styled(items[0])
-    return _members("json-array", style.words, [value, *(styled(item)[0] for item in items[1:])], before=before, after=after)
+    return _members(
+        "json-array", style.words, [value, *(styled(item)[0] for item in items[1:])], before=before, after=after
+    )
 
 
 # Events and lines
@@ -180,8 +185,6 @@ def _value(text: str, style: Style) -> Json:
 
 
 def _loaded(text: str) -> Json:
-    from .json_text import loads
-
     value = loads(text)
     if not isinstance(value, dict | list):
         raise NotExact("no object and no list")
@@ -199,7 +202,11 @@ def _event(event: str, style: Style, newline: str) -> Json:
         text = fields["data"]
         fields["data"] = _value(text, style)
         core, spaces = _unpadded(text)
-        if spaces and isinstance(fields["data"], str) and not isinstance(value := _value(core, style), str):
+        if (
+            0 < spaces <= _LONGEST_PADDING
+            and isinstance(fields["data"], str)
+            and not isinstance(value := _value(core, style), str)
+        ):
             fields["data"], fields["pad"] = value, spaces
     return fields if _event_text(fields, style, newline) == event else event
 
@@ -213,6 +220,8 @@ def _event_text(item: Json, style: Style, newline: str) -> str:
             continue
         text = value if isinstance(value, str) else style.write(value)
         if name == "data" and "pad" in item:
+            if not 0 < item["pad"] <= _LONGEST_PADDING:
+                raise ValueError("so much padding is not written here")
             text = text[:-1] + " " * item["pad"] + "}"
         lines.append(f"{name}: {text}")
     return newline.join(lines)

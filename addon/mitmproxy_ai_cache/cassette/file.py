@@ -154,11 +154,11 @@ def _headers(fields: tuple[tuple[str, str], ...]) -> Json:
     return by_name if len(by_name) == len(fields) else Lines([name, value] for name, value in fields)
 
 
-def decode(text: str, content_of: Callable[[str], str], *, whole: bool = True) -> Cassette:
-    """What the file says; without its response body unless `whole`. Raises `BrokenCassette`."""
+def decode(text: str, content_of: Callable[[str], str], *, request: bool = True, response: bool = True) -> Cassette:
+    """What the file says; `request` and `response` say whether these bodies are wanted. Raises `BrokenCassette`."""
     try:
         document = _upgraded(json_text.loads_own(text.removeprefix("\ufeff")))
-        return _cassette(document, content_of, whole)
+        return _cassette(document, content_of, request, response)
     except NotExact as error:
         conflict = _CONFLICT.search(text)
         why = "it has the marks of a merge conflict" if conflict else f"it is no JSON ({error})"
@@ -186,7 +186,9 @@ def _upgraded(document: Json) -> dict[str, Any]:
     return result
 
 
-def _cassette(document: dict[str, Any], content_of: Callable[[str], str], whole: bool) -> Cassette:
+def _cassette(
+    document: dict[str, Any], content_of: Callable[[str], str], with_request: bool, with_response: bool
+) -> Cassette:
     request, response = document["request"], document["response"]
     tokens, timing = response.get("tokens", {}), response.get("timing", {})
     entry = Entry(
@@ -196,8 +198,8 @@ def _cassette(document: dict[str, Any], content_of: Callable[[str], str], whole:
         status=_typed(response["status"], int),
         headers=_fields(response.get("headers", {})),
         format=_typed(response.get("format", ""), str),
-        body=_bytes(response, content_of) if whole else b"",
-        request=_bytes(request, content_of),
+        body=_bytes(response, content_of) if with_response else b"",
+        request=_bytes(request, content_of) if with_request else b"",
         request_headers=_fields(request.get("headers", {})),
         cacheable=response.get("cacheable") is not False,
         protocol=_typed(document.get("protocol", ""), str),

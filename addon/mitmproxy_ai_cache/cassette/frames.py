@@ -53,7 +53,9 @@ def _read(raw: bytes, style: Style) -> Json:
         headers = _headers(raw)
         named = dict(headers)
         kind = named.get(":message-type", "")
-        candidates = [{kind: named.get(f":{kind}-type", "")}] if kind in ("event", "exception") else []
+        candidates: list[dict[str, Json]] = (
+            [{kind: named.get(f":{kind}-type", "")}] if kind in ("event", "exception") else []
+        )
         for head in (*candidates, {"headers": [list(header) for header in headers]}):
             for carried in _payload_values(payload, style):
                 item = {**head, "payload": carried}
@@ -70,10 +72,9 @@ def _payload_values(payload: bytes, style: Style) -> Iterator[Json]:
         return
     try:
         value = loads(text)
-        if isinstance(value, dict):
-            if style.write(value) == text:
-                yield from _unwrapped(value)
-                yield value
+        if isinstance(value, dict) and style.write(value) == text:
+            yield from _unwrapped(value)
+            yield value
     except NotExact:
         pass
     yield text
@@ -141,7 +142,10 @@ def _frame(headers: list[tuple[str, str]], payload: bytes) -> bytes:
     """One frame with exactly these headers. Raises ValueError for what does not fit into one."""
     try:
         head = b"".join(
-            bytes([len(name.encode())]) + name.encode() + struct.pack(">BH", _STRING, len(value.encode())) + value.encode()
+            bytes([len(name.encode())])
+            + name.encode()
+            + struct.pack(">BH", _STRING, len(value.encode()))
+            + value.encode()
             for name, value in headers
         )
         prelude = struct.pack(">II", 16 + len(head) + len(payload), len(head))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 
@@ -89,8 +90,15 @@ def expanded(value: Json, content_of: Callable[[str], str]) -> Json:
     if _REFERENCE in value and len(value) == 1:
         name = value[_REFERENCE]
         content = content_of(name)
-        return content if name.endswith(".txt") else expanded(loads_own(content), content_of)
+        return content if name.endswith(".txt") else expanded(loads_own(content), partial(_text_only, content_of))
     return {_unescaped(name): expanded(item, content_of) for name, item in value.items()}
+
+
+def _text_only(content_of: Callable[[str], str], name: str) -> str:
+    """Parts name texts at most: nobody may build a tree of them that grows without end."""
+    if not (isinstance(name, str) and name.endswith(".txt")):
+        raise BrokenPart("a part names a part that is no text")
+    return content_of(name)
 
 
 def named(value: Json) -> set[str]:
