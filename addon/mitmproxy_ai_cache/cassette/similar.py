@@ -92,8 +92,9 @@ def _candidates(new: Sequence[Recording], old: Sequence[Recording]) -> Iterator[
 
 
 def _shingles(text: str) -> Shingles:
+    """Words, and pairs of words: alone, pairs make one changed word of a short prompt too much."""
     words = _WORD.findall(text.lower())[-_WORDS:]
-    return frozenset(pairwise(words)) if len(words) > 1 else frozenset((word,) for word in words)
+    return frozenset((word,) for word in words) | frozenset(pairwise(words))
 
 
 def _jaccard(one: Shingles, other: Shingles) -> float:
