@@ -10,13 +10,11 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..entry import Entry
 from ..framing import Event, eventstream, json_array, ndjson, sse
 from ..protocols.base import has_error, index_of, members, text
-
-Json = Any
+from .json_text import Json, OneLine
 
 
 @dataclass(slots=True)
@@ -89,7 +87,7 @@ def readable(entry: Entry) -> Json:
             return None
         answer: dict[str, Json] = choices[0] if len(choices) == 1 else {"choices": choices}
         if entry.input_tokens or entry.output_tokens:
-            answer["usage"] = {"input": entry.input_tokens, "output": entry.output_tokens}
+            answer["usage"] = OneLine(input=entry.input_tokens, output=entry.output_tokens)
         return answer
     return None
 

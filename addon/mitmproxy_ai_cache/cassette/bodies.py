@@ -21,6 +21,7 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from . import frames
 from .json_text import Json, Lines, NotExact, Style, loads, styled, trimmed
@@ -178,17 +179,25 @@ def _unpadded(text: str) -> tuple[str, int]:
 def _value(text: str, style: Style) -> Json:
     """The object or list that `style` writes as `text`; else `text`."""
     try:
-        value, _ = styled(text) if style == Style() else (_loaded(text), style)
-        return value if _same(style, value, text) else text
+        value = loads(text)
+        return value if isinstance(value, dict | list) and style.write(value) == text else text
     except NotExact:
         return text
 
 
-def _loaded(text: str) -> Json:
-    value = loads(text)
-    if not isinstance(value, dict | list):
-        raise NotExact("no object and no list")
-    return value
+def _data(text: str, style: Style) -> dict[str, Json] | None:
+    """`data` as JSON, `pad` where it is padded, `style` where it is written unlike the others. None for a text."""
+    core, spaces = _unpadded(text)
+    candidates: list[tuple[str, dict[str, Json]]] = [(text, {})]
+    if 0 < spaces <= _LONGEST_PADDING:
+        candidates.append((core, {"pad": spaces}))
+    for candidate, padding in candidates:
+        if not isinstance(value := _value(candidate, style), str):
+            return {"data": value, **padding}
+        with suppress(NotExact):
+            value, own = styled(candidate)
+            return {"data": value, **padding, "style": "-".join(own.words)}
+    return None
 
 
 def _event(event: str, style: Style, newline: str) -> Json:
@@ -199,15 +208,7 @@ def _event(event: str, style: Style, newline: str) -> Json:
             return event
         fields[field[1]] = field[2]
     if "data" in fields:
-        text = fields["data"]
-        fields["data"] = _value(text, style)
-        core, spaces = _unpadded(text)
-        if (
-            0 < spaces <= _LONGEST_PADDING
-            and isinstance(fields["data"], str)
-            and not isinstance(value := _value(core, style), str)
-        ):
-            fields["data"], fields["pad"] = value, spaces
+        fields |= _data(fields["data"], style) or {}
     return fields if _event_text(fields, style, newline) == event else event
 
 
@@ -216,9 +217,10 @@ def _event_text(item: Json, style: Style, newline: str) -> str:
         return item
     lines = []
     for name, value in item.items():
-        if name == "pad":
+        if name in ("pad", "style"):
             continue
-        text = value if isinstance(value, str) else style.write(value)
+        own = Style.of([word for word in item["style"].split("-") if word]) if "style" in item else style
+        text = value if isinstance(value, str) else own.write(value)
         if name == "data" and "pad" in item:
             if not 0 < item["pad"] <= _LONGEST_PADDING:
                 raise ValueError("so much padding is not written here")

@@ -17,7 +17,7 @@ from .. import __version__
 from ..entry import Entry
 from . import bodies, json_text, parts
 from .answer import readable
-from .json_text import Json, Lines, NotExact
+from .json_text import Json, Lines, NotExact, OneLine
 from .parts import BrokenPart, Extraction
 
 VERSION = 1
@@ -132,8 +132,8 @@ def _document(entry: Entry, request: dict[str, Json], response: dict[str, Json],
         "format": entry.format,
         **({} if entry.cacheable else {"cacheable": False}),
         "issued": entry.issued,
-        "tokens": _without({"input": entry.input_tokens, "output": entry.output_tokens}),
-        "timing": _without(timing),
+        "tokens": OneLine(_without({"input": entry.input_tokens, "output": entry.output_tokens})),
+        "timing": OneLine(_without(timing)),
         **response,
     }
     return {

@@ -41,6 +41,10 @@ class Lines(list[Json]):
     """A list that is written with one item on a line, however long."""
 
 
+class OneLine(dict[str, Json]):
+    """An object that is written on one line."""
+
+
 def loads(text: str) -> Json:
     """The value, odd numbers marked. Raises `NotExact`."""
     if MARK in text or "\\ue000" in text or "\\uE000" in text:
@@ -172,7 +176,7 @@ def render(value: Json) -> str:
 def _render(value: Json, line: str, out: list[str]) -> None:
     """`line` is a newline and the indentation of the line `value` begins on."""
     below = line + "  "
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and not isinstance(value, OneLine):
         separator = "{"
         for name, member in value.items():
             out += (separator, below, _ONE_LINE(name), ": ")
