@@ -281,6 +281,7 @@ def _converse_block(block: dict[str, Json], choice: _Choice) -> None:
         choice.thinking.append(text((inner if isinstance(inner, dict) else thoughts).get("text")))
 
 
+_NOVA = {"messageStart", "contentBlockDelta", "output"}
 _VENDOR_TEXTS = ("outputText", "generation", "completion", "text", "output_text")
 
 
@@ -295,7 +296,7 @@ def _invoke(events: Iterable[Event], reply: _Reply) -> None:
         _anthropic(chunks, reply)
     elif any("choices" in value for value in values):
         _openai_chat(chunks, reply)
-    elif any("messageStart" in value or "output" in value for value in values):  # Nova
+    elif any(value.keys() & _NOVA for value in values):
         nova = [
             inner for value in values for inner in value.values() if isinstance(inner, dict) and "output" not in value
         ]

@@ -19,6 +19,10 @@ from .json_text import _UNSEEN, Json, Lines, NotExact, loads_own, render
 
 LONG = 4096
 """Bytes of JSON from which a value becomes a part."""
+_LONG_OLD = 1024
+_LATEST = 2
+"""The same for a text in all but the latest messages: every later turn repeats it. Of 20 turns of an agent it halves
+what lies on the disk, and makes a sixth of what git packs; what is new in a turn still stands in its file."""
 
 _REFERENCE = "$part"
 _NAME = re.compile(r"[a-z0-9_-]{1,24}-[0-9a-f]{16}\.(?:txt|json)")
@@ -39,20 +43,21 @@ class Extraction:
 
     def request(self, body: Json) -> Json:
         """`body` with references. New parts are taken."""
-        return self._walk(body, "body", new=True, depth=0)
+        return self._walk(body, "body", LONG, new=True, depth=0)
 
     def response(self, body: Json) -> Json:
         """`body` with references to what `request` has taken."""
-        return self._walk(body, "body", new=False, depth=0)
+        return self._walk(body, "body", LONG, new=False, depth=0)
 
-    def _walk(self, value: Json, label: str, new: bool, depth: int) -> Json:
+    def _walk(self, value: Json, label: str, long: int, new: bool, depth: int) -> Json:
         if isinstance(value, str):
-            return self._text(value, label, new) if len(value) >= LONG else value
+            return self._text(value, label, new) if len(value) >= long else value
         if isinstance(value, list):
-            walked = [self._walk(item, label, new, depth + 1) for item in value]
+            old = len(value) - _LATEST if depth == 1 and label in _CONVERSATIONS else 0
+            walked = [self._walk(v, label, _LONG_OLD if n < old else long, new, depth + 1) for n, v in enumerate(value)]
             whole: Json = Lines(walked) if isinstance(value, Lines) else walked
         elif isinstance(value, dict):
-            whole = {_escaped(name): self._walk(item, name, new, depth + 1) for name, item in value.items()}
+            whole = {_escaped(name): self._walk(item, name, long, new, depth + 1) for name, item in value.items()}
         else:
             return value
         if depth == 1 and label not in _CONVERSATIONS and not isinstance(value, Lines) and _size(whole) >= LONG:

@@ -32,6 +32,9 @@ _INDEX = ".index"
 _LONGEST_RUN = 86400.0
 """Seconds. What a process noted as used counts for so long; it may have died without cleaning up."""
 
+_PARTS = 32 << 20
+"""Characters of parts that are kept in memory."""
+
 Found = dict[str, tuple[int, int]]
 """Size in bytes and time of change in nanoseconds, by path."""
 
@@ -44,6 +47,8 @@ class CassetteDirectory:
         self._notes = f"{_USED}{os.getpid()}-{secrets.token_hex(4)}"
         self._seen: dict[str, tuple[int, Found]] = {}
         self._prepared = False
+        self._parts: dict[str, str] = {}
+        self._parts_size = 0
 
     # Finding
 
@@ -154,10 +159,18 @@ class CassetteDirectory:
         """The content of a part. Raises `parts.BrokenPart`."""
         if not parts.is_name(name):
             raise parts.BrokenPart("it names a part as no part is named")
+        known = self._parts.get(name)  # its name is made of its content: it is never out of date
+        if known is not None:
+            return known
         try:
-            return parts.checked(name, self.read(f"{names.PARTS}/{name}"))
+            content = parts.checked(name, self.read(f"{names.PARTS}/{name}"))
         except OSError as error:
             raise parts.BrokenPart(f"parts/{name} cannot be read ({error.strerror})") from None
+        self._parts_size += len(content)
+        if self._parts_size > _PARTS:
+            self._parts, self._parts_size = {}, len(content)
+        self._parts[name] = content
+        return content
 
     # The index, and what other processes use
 
