@@ -252,7 +252,6 @@ async def test_numbers_do_not_grow(tmp_path: Path) -> None:
             for n in range(3):
                 store.put(recording(f"run {run} question {n}", namespace=TEST))
             await store.settle(drop=True)
-    assert sorted(path[-6:] for path in tree(tmp_path)) == ["1.json", "2.json", "3.json"] or len(tree(tmp_path)) == 3
     assert {path.rpartition("-")[2] for path in tree(tmp_path)} == {"1.json", "2.json", "3.json"}
 
 
@@ -367,6 +366,23 @@ async def test_what_another_run_uses_or_has_just_written_is_not_taken_from_it(tm
 
 
 @runs
+async def test_what_a_run_used_that_ended_meanwhile_is_not_taken_from_it(tmp_path: Path) -> None:
+    old = recording("Say hello to the people of Rome")
+    await recorded(tmp_path, old)
+    async with opened(tmp_path) as one:
+        assert await one.get(old.key) is not None
+        other = CassetteStore("", tmp_path, key_of, "1")
+        await other.open()
+    other.put(recording("Say hello to the people of Bari"))
+    assert (await other.settle()).modified == []
+    await other.close()
+    assert not list(tmp_path.glob(".used-*"))
+    async with opened(tmp_path) as later:
+        later.put(recording("Say hello to the people of Pisa"))
+        assert len((await later.settle()).modified) == 1
+
+
+@runs
 async def test_used_and_unused_files_are_known_by_their_names(tmp_path: Path) -> None:
     one, other = recording("Hello"), recording("a whole other question about the sea")
     await recorded(tmp_path, one, other)
@@ -434,7 +450,11 @@ sys.path[:0] = {paths!r}
 from pathlib import Path
 from unit.test_cassette_store import opened, recording
 async def main():
-    async with opened(Path({folder!r})) as store:
+    folder = Path({folder!r})
+    async with opened(folder) as store:
+        (folder / f".ready-{{sys.argv[1]}}").touch()
+        while len(list(folder.glob(".ready-*"))) < 2:
+            await asyncio.sleep(0.02)
         for n in range(20):
             store.put(recording(f"process {{sys.argv[1]}} has question {{n}}"))
 asyncio.run(main())
@@ -443,13 +463,13 @@ asyncio.run(main())
 
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
     script = WRITER.format(paths=sys.path, folder=str(tmp_path))
-    running = [subprocess.Popen([sys.executable, "-c", script, str(n)]) for n in range(3)]
-    assert [process.wait(60) for process in running] == [0, 0, 0]
+    running = [subprocess.Popen([sys.executable, "-c", script, str(n)]) for n in range(2)]
+    assert [process.wait(60) for process in running] == [0, 0]
 
     async def found() -> int:
         async with opened(tmp_path) as store:
             assert not store.problems
             return await store.count()
 
-    assert asyncio.run(found()) == 60
-    assert {path.rpartition("-")[2] for path in tree(tmp_path)} == {f"{n}.json" for n in range(1, 61)}
+    assert asyncio.run(found()) == 40
+    assert {path.rpartition("-")[2] for path in tree(tmp_path)} == {f"{n}.json" for n in range(1, 41)}

@@ -28,6 +28,7 @@ _IGNORED = """\
 .*.tmp
 """
 _USED = ".used-"
+_DONE = ".done"
 _INDEX = ".index"
 _LONGEST_RUN = 86400.0
 """Seconds. What a process noted as used counts for so long; it may have died without cleaning up."""
@@ -190,15 +191,21 @@ class CassetteDirectory:
         temporary.write_bytes(data)
         _patiently(temporary, elsewhere)
 
-    def note_used(self, path: str) -> None:
-        """Tell other processes that this run needs `path`."""
+    def note_used(self, *paths: str) -> None:
+        """Tell other processes that this run needs `paths`; without any, that it is there."""
         self._make(self.root)
         with open(self.root / self._notes, "a", newline="\n") as file:
-            file.write(path + "\n")
+            file.writelines(path + "\n" for path in paths)
 
-    def forget_notes(self) -> None:
+    def end_notes(self) -> None:
+        """This run is over. Runs that go on must still leave alone what it used; the last one clears up."""
+        others = [note for note in self.root.glob(f"{_USED}*") if note.name != self._notes]
         with suppress(OSError):
-            (self.root / self._notes).unlink()
+            if any(note.suffix != _DONE for note in others):
+                (self.root / self._notes).rename(self.root / f"{self._notes}{_DONE}")
+                return
+            for note in (*others, self.root / self._notes):
+                note.unlink()
 
     def used_by_others(self) -> Iterator[str]:
         with suppress(FileNotFoundError):

@@ -67,6 +67,8 @@ class Shelf:
     # Reading
 
     def load(self) -> None:
+        if self._writable:
+            self.directory.note_used()
         self._indexed = index.decode(self.directory.read_index(self._index_elsewhere()), self._rules)
         self.rescan()
         self._before = {path: row.digest for path, row in self.rows.items()}

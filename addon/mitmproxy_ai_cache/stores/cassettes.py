@@ -273,7 +273,7 @@ class CassetteStore(Store):
             await self.flushed(deadline)
             if self._unsettled:
                 await self.settle()
-            await self._in_thread(self._shelf.directory.forget_notes)
+            await self._in_thread(self._shelf.directory.end_notes)
             await self._in_thread(self._shelf.write_index)
         worker, self._worker = self._worker, None
         worker.shutdown(wait=False)
