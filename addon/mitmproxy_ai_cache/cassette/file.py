@@ -158,7 +158,7 @@ def decode(text: str, content_of: Callable[[str], str], *, request: bool = True,
     """What the file says; `request` and `response` say whether these bodies are wanted. Raises `BrokenCassette`."""
     try:
         document = _upgraded(json_text.loads_own(text.removeprefix("\ufeff")))
-        return _cassette(document, content_of, request, response)
+        return Cassette(*_read(document, content_of, request, response), parts.named(text))
     except NotExact as error:
         conflict = _CONFLICT.search(text)
         why = "it has the marks of a merge conflict" if conflict else f"it is no JSON ({error})"
@@ -186,9 +186,9 @@ def _upgraded(document: Json) -> dict[str, Any]:
     return result
 
 
-def _cassette(
+def _read(
     document: dict[str, Any], content_of: Callable[[str], str], with_request: bool, with_response: bool
-) -> Cassette:
+) -> tuple[Entry, int]:
     request, response = document["request"], document["response"]
     tokens, timing = response.get("tokens", {}), response.get("timing", {})
     entry = Entry(
@@ -216,8 +216,7 @@ def _cassette(
         first_byte=float(timing.get("first_byte", 0)),
         total=float(timing.get("total", 0)),
     )
-    refers = parts.named(request.get("body")) | parts.named(response.get("body"))
-    return Cassette(entry, max(1, _typed(document.get("sequence", 1), int)), frozenset(refers))
+    return entry, max(1, _typed(document.get("sequence", 1), int))
 
 
 def _typed[T](value: Any, kind: type[T]) -> T:

@@ -26,6 +26,7 @@ what lies on the disk, and makes a sixth of what git packs; what is new in a tur
 
 _REFERENCE = "$part"
 _NAME = re.compile(r"[a-z0-9_-]{1,24}-[0-9a-f]{16}\.(?:txt|json)")
+_REFERENCES = re.compile(rf'"\$part"\s*:\s*"({_NAME.pattern})"')
 _CONVERSATIONS = frozenset({"messages", "input", "contents", "prompt", "message", "chat_history", "data"})
 """Members of a body that grow with every turn: only what is long within them becomes a part."""
 
@@ -106,14 +107,9 @@ def _text_only(content_of: Callable[[str], str], name: str) -> str:
     return content_of(name)
 
 
-def named(value: Json) -> set[str]:
-    """The parts that `value` refers to itself."""
-    if isinstance(value, list):
-        return set().union(*map(named, value))
-    if not isinstance(value, dict):
-        return set()
-    name = value.get(_REFERENCE)
-    return {name} if len(value) == 1 and isinstance(name, str) else set().union(*map(named, value.values()))
+def named(text: str) -> frozenset[str]:
+    """The parts that the text of a cassette or of a part refers to. Within a string the quotes would be escaped."""
+    return frozenset(_REFERENCES.findall(text))
 
 
 def checked(name: str, data: bytes) -> str:

@@ -208,7 +208,7 @@ class Shelf:
     def _written(self, path: str, entry: Entry, text: str) -> None:
         data = text.encode()
         size, changed = self.directory.stat(path)
-        named = tuple(sorted(file.decode(text, lambda name: "", request=False, response=False).parts))
+        named = tuple(sorted(parts.named(text)))
         created = float(int(entry.created))
         digest = index.digest_of(data)
         row = Row(len(data), changed, digest, entry.key, created, entry.namespace, entry.issued, named)
@@ -330,7 +330,7 @@ class Shelf:
             needed = self._parts_in_use()
             for name in contents.keys() & needed:
                 self.directory.write_part(name, contents[name])
-            below = {name for content in contents.values() for name in _named_within(content)}
+            below = {name for content in contents.values() for name in parts.named(content)}
             doomed = below - needed - contents.keys()
         self._loose.clear()
 
@@ -344,7 +344,7 @@ class Shelf:
             for name in waiting:
                 if name.endswith(".json"):
                     with suppress(parts.BrokenPart):
-                        below |= _named_within(self.directory.part(name))
+                        below |= parts.named(self.directory.part(name))
             waiting = below - used
         return used
 
@@ -364,10 +364,3 @@ class Shelf:
 
 def _number(path: str) -> int:
     return names.split(path.rpartition("/")[2])[1]
-
-
-def _named_within(content: str) -> set[str]:
-    try:
-        return {name for name in parts.named(json_text.loads_own(content)) if parts.is_name(name)}
-    except json_text.NotExact:
-        return set()
