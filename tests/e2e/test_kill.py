@@ -210,7 +210,8 @@ def wait_till_loaded(valkey: Valkey) -> None:
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_writers_to_a_shared_store_that_are_killed_leave_only_right_entries(valkey: Valkey, rounds: int) -> None:
     """In every fourth round the server is killed with them, and started on what it has written."""
-    valkey.options += ("--maxmemory", "20mb", "--maxmemory-policy", "volatile-ttl")
+    valkey.options += ("--maxmemory", "6mb", "--maxmemory-policy", "volatile-ttl")
+    valkey.options += ("--auto-aof-rewrite-min-size", "8mb")  # so that it is also killed while it rewrites its log
     valkey.start()
     dice, tally = random.Random(), Tally()
     writer = None
