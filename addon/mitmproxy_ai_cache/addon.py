@@ -23,7 +23,8 @@ from .policy import OUR_HEADERS
 from .protocols.base import Ending
 from .refusals import proxy_user_required
 from .settings import OPTIONS, SECRETS, Settings, SettingsError
-from .stores import StoreError, for_url
+from .store_of import store_of
+from .stores import CASSETTES, Store, StoreError
 
 logger = logging.getLogger("ai-cache")
 
@@ -109,7 +110,8 @@ class AICache:
     def _isolation(self) -> Isolation:
         if self._settings.isolate is not None:
             return self._settings.isolate
-        return Isolation("none" if self._is_local() else "credential")
+        everybodys = self._is_local() or self._settings.store.startswith(CASSETTES)
+        return Isolation("none" if everybodys else "credential")
 
     @staticmethod
     def _is_local() -> bool:
@@ -129,7 +131,7 @@ class AICache:
         settings = self._settings
         memory_origin.install()
         mends.install()
-        store = for_url(settings.store, settings.max_size, settings.stores, settings.near_size, settings.vault)
+        store = store_of(settings)
         entries, trouble = 0, ""
         try:
             await store.open()
@@ -141,10 +143,7 @@ class AICache:
             trouble = str(error)
         self.cache = Cache(settings, store, self._isolation())
         self._running = True
-        isolation_note = (
-            "" if self.cache.isolation.kind == "none" else f", entries apart by {self.cache.isolation.kind}"
-        )
-        self._announce(f"ai-cache: mode {settings.mode}, store {store.url}, {entries} entries{isolation_note}")
+        self._announce(self._first_line(store, entries))
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
         if not self._is_local() and not ctx.options.proxyauth:
@@ -161,6 +160,12 @@ class AICache:
                 "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
                 ctx.options.tcp_timeout,
             )
+
+    def _first_line(self, store: Store, entries: int) -> str:
+        settings, isolation = self._settings, self._isolation().kind
+        why = f" ({settings.mode_why})" if settings.mode_why else ""
+        apart = "" if isolation == "none" else f", entries apart by {isolation}"
+        return f"ai-cache: mode {settings.mode}{why}, store {store.url}, {entries} entries{apart}"
 
     def done(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._stop(), name="ai-cache stop")
@@ -205,7 +210,9 @@ class AICache:
             mends.speak_as_the_client(data.conn, data.context)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
-        if self._settings.mode == "replay":
+        address = data.server.address
+        allowed = self.cache is not None and address is not None and address[0] in self.cache.allowed
+        if self._settings.mode == "replay" and not allowed:
             data.server.error = "ai-cache replay: the network is not touched"
 
     # The request

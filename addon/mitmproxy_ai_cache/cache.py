@@ -9,14 +9,16 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Sequence
 
 from . import body as bodies
 from . import policy, protocols, refusals, replay
 from .capture import Capture
 from .entry import Entry
 from .exchange import Exchange
+from .explain import Miss, Recorded, lines
 from .flight import Flight, LiveStream, Turn
-from .hosts import ai_hosts, is_side_traffic
+from .hosts import HostList, ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
 from .keeping import Keeper, is_refusal
 from .key import fingerprint
@@ -24,15 +26,20 @@ from .messages import Headers, Request, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
 from .protocols.base import Call, Ending
+from .redact import redact_request
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
+from .token_endpoints import token_answer
 
 logger = logging.getLogger("ai-cache")
 
 CLIENT_LEFT = 499
 """What nobody is there to read, as nginx numbers it."""
+
+_EXPLAIN = 30.0
+"""Seconds that explaining a miss may take: the first one reads all recordings."""
 
 _ASK_AGAIN = 0.1
 """Seconds between looks at what another process is fetching."""
@@ -46,9 +53,11 @@ class Cache:
         self.store = store
         self.isolation = isolation
         self.hosts = ai_hosts(settings.hosts)
+        self.allowed = HostList(settings.allow_hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
         self.stats = stats or Stats(store.failures)
         self.sequences = Sequences()
+        self._recorded: Recorded | None = None
         self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
         self.flights = self.keeper.flights
         self._store_works = True
@@ -68,8 +77,19 @@ class Cache:
             return exchange
         exchange.control = CacheControl.parse(request.headers.get("cache-control"))
         try:
+            sent = exchange.request
+            if self.settings.sequences:
+                # Before the key is made: who records with one secret and replays with another asks the same.
+                hidden = redact_request(sent, self.settings.redact)
+                exchange.request, exchange.redacted = hidden.request, bool(hidden.findings)
             exchange.call = self._identify(exchange)
-            return exchange if exchange.call is None else await self._begin_call(exchange, exchange.call, proxy_user)
+            if exchange.call is None:
+                return exchange
+            try:
+                scope = self.isolation.scope(sent, proxy_user)
+            except Unstable:
+                scope = None
+            return await self._begin_call(exchange, exchange.call, scope)
         except Exception as error:
             # A fault of ours must not harm a request: it goes on as if we were not here, strict modes excepted.
             logger.error("ai-cache: a request could not be understood and passes uncached", exc_info=error)
@@ -77,14 +97,13 @@ class Cache:
             exchange.call = exchange.response = None
             return self._bypass(exchange, "internal-error")
 
-    async def _begin_call(self, exchange: Exchange, call: Call, proxy_user: str | None) -> Exchange:
+    async def _begin_call(self, exchange: Exchange, call: Call, scope: tuple[bytes, ...] | None) -> Exchange:
+        """`scope` is None where nobody can tell whose call this is."""
         request = exchange.request
         exchange.decision = policy.decide(self.settings, request, call, exchange.control)
         if reason := exchange.decision.bypass:
             return self._bypass(exchange, reason)
-        try:
-            scope = self.isolation.scope(request, proxy_user)
-        except Unstable:
+        if scope is None:
             return self._bypass(exchange, "unstable-credential")
         self._warn_of_claims(scope)
         parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
@@ -94,7 +113,9 @@ class Cache:
         else:
             await self._look_up(exchange)
         if exchange.entry is None and (self.settings.mode == "replay" or exchange.control.only_if_cached):
-            self._refuse(exchange, "ai_cache_miss", refusals.miss_message(self.settings, exchange, call))
+            explanation = await self._explain(exchange, call) if self.settings.mode == "replay" else []
+            message = refusals.miss_message(self.settings, exchange, call, explanation)
+            self._refuse(exchange, "ai_cache_miss", message, explanation)
         return exchange
 
     def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
@@ -126,7 +147,13 @@ class Cache:
     def _no_call(self, exchange: Exchange) -> None:
         """What happens to a request that is none of our business."""
         request = exchange.request
-        if refusal := refusals.of_no_call(self.settings, request, request.host in self.hosts):
+        if self.settings.mode == "replay" and (answer := token_answer(request)):
+            exchange.response, exchange.reason = answer, "token-endpoint"
+            self.stats.answered_locally(request.host)
+            return
+        if refusal := refusals.of_no_call(
+            self.settings, request, request.host in self.hosts, request.host in self.allowed
+        ):
             exchange.reason = refusal.reason
             self._refuse(exchange, refusal.code, refusal.message)
         elif self.settings.fail_mode == "warn" and request.host not in self.hosts:
@@ -303,7 +330,27 @@ class Cache:
         exchange.status_code = status
         self.stats.followed(exchange, ending)
 
-    def _refuse(self, exchange: Exchange, code: str, message: str) -> None:
+    async def _explain(self, exchange: Exchange, call: Call) -> list[str]:
+        """What is recorded that is nearest to a request that missed, and where it differs."""
+        try:
+            async with asyncio.timeout(_EXPLAIN):
+                if self._recorded is None:
+                    self._recorded = Recorded([entry async for entry in self.store.entries()], self.registry)
+                miss = Miss(
+                    exchange.request,
+                    call,
+                    self.settings.key_rules,
+                    policy.namespace(self.settings, exchange.request),
+                    exchange.key,
+                    exchange.reason,
+                )
+                return lines(await asyncio.to_thread(self._recorded.explain, miss))
+        except Exception as error:
+            # An explanation is a courtesy: without it the miss is a miss all the same.
+            logger.warning("ai-cache: a miss could not be explained", exc_info=error)
+            return []
+
+    def _refuse(self, exchange: Exchange, code: str, message: str, explanation: Sequence[str] = ()) -> None:
         host = exchange.request.host
         call = exchange.call
         known = call is not None and call.protocol is not protocols.ANYTHING
@@ -315,7 +362,7 @@ class Cache:
         exchange.status_code = error.status
         exchange.response = Response(error.status, Headers([*error.headers, *self.headers(exchange)]), error.body)
         exchange.ended = time.monotonic()
-        self.stats.refusal(exchange)
+        self.stats.refusal(exchange, explanation)
 
     def _store_state(self, works: bool, why: str = "") -> None:
         """One log line per change of state, not per request."""

@@ -56,6 +56,8 @@ class Entry:
     stream: bool = False
     live: bool = False
     namespace: str = ""
+    redacted: bool = False
+    """A secret in request or answer was replaced by a placeholder: these are not the bytes that passed."""
     run: str = ""
     """The life of the proxy that kept it: 12 hex digits."""
     issued: str = ""

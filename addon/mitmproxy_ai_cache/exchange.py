@@ -42,6 +42,8 @@ class Exchange:
     """The leader's stream it is answered from."""
     left: bool = False
     """Its client is gone."""
+    redacted: bool = False
+    """`request` holds placeholders for secrets; the provider is sent what its client sent."""
     stale: Entry | None = None
     """What answers where the provider fails."""
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from . import content_coding, gate, policy, replay
 from .entry import Entry
@@ -14,6 +15,7 @@ from .flight import Flights, LiveStream
 from .key import counting_headers, public_query
 from .messages import Headers, Request
 from .protocols.base import Answer, Call, Ending, Verdict
+from .redact import Pattern, redact, redact_fields
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
@@ -101,6 +103,8 @@ class Keeper:
         self._forget_issuer(call, answer)
         reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
         entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run)
+        if self.settings.sequences:
+            entry = await asyncio.to_thread(without_secrets, entry, self.settings.redact)
         if not reason and not self.store.put(entry):
             reason = "store-dropped"
         if reason in ("", "store-dropped"):
@@ -186,6 +190,7 @@ def entry_of(
         request=call.body.raw,
         request_headers=_request_headers(call, request, settings.key_rules.headers),
         cacheable=verdict.cacheable and not call.bypass,
+        redacted=exchange.redacted,
         protocol=call.protocol.name,
         model=call.model,
         method=request.method,
@@ -200,6 +205,15 @@ def entry_of(
         first_byte=exchange.first_byte,
         total=exchange.seconds(),
     )
+
+
+def without_secrets(entry: Entry, patterns: tuple[Pattern, ...]) -> Entry:
+    """A recording's answer as it may be kept; its request was redacted before it had a key."""
+    body = redact(entry.body, patterns)
+    headers, found = redact_fields(entry.headers, patterns)
+    if not (found or any(finding.changed for finding in body.findings)):
+        return entry
+    return replace(entry, body=body.data, headers=headers, redacted=True)
 
 
 def _request_headers(call: Call, request: Request, more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import replay
@@ -23,15 +24,18 @@ class Refusal:
     message: str
 
 
-def of_no_call(settings: Settings, request: Request, on_ai_host: bool) -> Refusal | None:
+def of_no_call(settings: Settings, request: Request, on_ai_host: bool, allowed: bool) -> Refusal | None:
     """Why a request that is no AI call is not let through, or None."""
+    if settings.mode == "replay" and allowed:
+        return None
     if settings.mode == "replay" and on_ai_host:
         message = "ai-cache replay: this is no AI call, and nothing leaves the machine."
         return Refusal("side-traffic", "ai_cache_replay", message)
     if settings.mode == "replay":
         message = (
             f"ai-cache replay: {request.host} is no AI host, and the network is not touched. "
-            f"If it is one, add ai_cache_hosts={request.host} and record again."
+            f"If it is one, add ai_cache_hosts={request.host} and record again; to let it through add "
+            f"--allow-host {request.host}."
         )
         return Refusal("not-an-ai-host", "ai_cache_replay", message)
     if settings.fail_mode == "error" and not on_ai_host:
@@ -40,7 +44,10 @@ def of_no_call(settings: Settings, request: Request, on_ai_host: bool) -> Refusa
     return None
 
 
-def miss_message(settings: Settings, exchange: Exchange, call: Call) -> str:
+def miss_message(settings: Settings, exchange: Exchange, call: Call, explanation: Sequence[str] = ()) -> str:
+    """What an SDK shows; it begins with what changed, where that is known."""
+    if explanation:
+        return "ai-cache replay: " + "\n".join(explanation)
     request = exchange.request
     model = f" {call.model}" if call.model else ""
     why = "only-if-cached" if settings.mode != "replay" else "replay"

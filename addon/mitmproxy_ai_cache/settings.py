@@ -6,6 +6,7 @@ The table is the one place: mitmproxy's `--options`, the CLI's `--help` and the 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,11 @@ from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
 from .profiles import PROFILES, named
-from .stores import REDIS, redis_url
+from .redact import Pattern, parse_pattern
+from .stores import CASSETTES, REDIS, redis_url
 from .vault import Vault
 
-MODES = ("cache", "read-only", "record", "refresh", "replay", "off")
+MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 
 
 SECRETS = ("ai_cache_secret", "ai_cache_encryption_key")
@@ -59,16 +61,17 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "Where answers are kept: sqlite:///PATH (default: cache.sqlite3 in your cache directory), redis://HOST:PORT, "
         "rediss:// (TLS; ?ssl_ca_certs=FILE), redis+sentinel://HOST,HOST/SERVICE, redis+cluster://HOST,HOST or "
-        "unix:///SOCKET (Redis or Valkey, for a team), or memory: (gone when the proxy stops).",
+        "unix:///SOCKET (Redis or Valkey, for a team), cassettes:DIR (files in git), or memory: (gone when the proxy "
+        "stops).",
     ),
     Option(
         "ai_cache_mode",
         str,
-        "cache",
+        "auto",
         "cache: hits are answered, complete 200s of AI calls are kept. read-only: hits are answered, nothing is kept. "
         "record: what is recorded is answered, all else on AI hosts is forwarded and kept, every status and method. "
         "refresh: always forward, replace what is kept. replay: strict, a miss is an error and the network is never "
-        "touched. off: everything passes.",
+        "touched. off: everything passes. auto: cache; on a store of cassettes record, or replay where CI is set.",
         MODES,
     ),
     Option("ai_cache_ttl", str, "7d", "How long an entry may answer, for example 30m, 12h, 7d; 0 for ever."),
@@ -122,6 +125,12 @@ OPTIONS: tuple[Option, ...] = (
         (),
         "More hosts that are AI providers, as globs (*.llm.example.com). Calls in a known protocol are recognised on "
         "any host; on these, record and replay take in everything.",
+    ),
+    Option(
+        "ai_cache_allow_hosts",
+        LIST,
+        (),
+        "Hosts (globs) that a replay lets through to the network although they are no AI hosts.",
     ),
     Option(
         "ai_cache_fail_mode",
@@ -212,6 +221,13 @@ OPTIONS: tuple[Option, ...] = (
         "More hosts (globs) whose OpenAI-style streams end without data: [DONE].",
     ),
     Option(
+        "ai_cache_redact",
+        LIST,
+        (),
+        "NAME=PATTERN: more secrets (regular expressions) that recordings must not hold, for example "
+        "employee=E-[0-9]{6}. Keys, tokens and passwords in known forms are found without it.",
+    ),
+    Option(
         "ai_cache_repeat",
         str,
         "last",
@@ -267,6 +283,9 @@ class Settings:
 
     store: str = ""
     mode: str = "cache"
+    """Never `auto`."""
+    mode_why: str = ""
+    """Why it is this one where nobody named it."""
     ttl: float = 604800
     stale_if_error: float = 0
     single_flight: bool = True
@@ -276,6 +295,8 @@ class Settings:
     max_body: int = 10 << 20
     lookup_timeout: float = 0.25
     hosts: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    redact: tuple[Pattern, ...] = ()
     fail_mode: str = "skip"
     bypass_on: tuple[tuple[str, str], ...] = ()
     isolate: Isolation | None = None
@@ -312,14 +333,21 @@ class Settings:
         return self.mode in ("record", "refresh", "replay")
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`."""
+    def parse(cls, values: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`.
+
+        Of `environ` only `CI` counts, for the mode on cassettes.
+        """
         given = {option.name.removeprefix("ai_cache_"): option.default for option in OPTIONS}
         given |= {name.removeprefix("ai_cache_"): value for name, value in values.items()}
         check = _Check(given)
+        store = check.store()
+        mode, why = check.mode(store, environ.get("CI", "").lower() not in ("", "0", "false"))
+        given["mode"] = mode
         return cls(
-            store=check.store(),
-            mode=check.choice("mode", MODES),
+            store=store,
+            mode=mode,
+            mode_why=why,
             ttl=check.using("ttl", units.duration),
             stale_if_error=check.using("stale_if_error", units.duration),
             single_flight=given["single_flight"],
@@ -329,6 +357,8 @@ class Settings:
             max_body=check.using("max_body", units.size),
             lookup_timeout=check.lookup_timeout(),
             hosts=tuple(given["hosts"]),
+            allow_hosts=tuple(given["allow_hosts"]),
+            redact=check.each("redact", parse_pattern),
             fail_mode=check.choice("fail_mode", ("skip", "warn", "error")),
             bypass_on=check.each("bypass_on", _bypass_rule),
             isolate=None if given["isolate"] == "auto" else check.using("isolate", Isolation.parse, prefix=False),
@@ -381,6 +411,19 @@ class _Check:
             raise SettingsError(f"ai_cache_samples is {value}; write a number from 1 to 1000")
         return value
 
+    def mode(self, store: str, ci: bool) -> tuple[str, str]:
+        """The mode, and why it is this one where nobody named it."""
+        mode = self.choice("mode", MODES)
+        if not store.startswith(CASSETTES):
+            return ("cache" if mode == "auto" else mode), ""
+        if mode == "auto":
+            return ("replay", "cassettes, and CI is set") if ci else ("record", "cassettes")
+        if mode == "cache":
+            raise SettingsError("ai_cache_mode is cache on cassettes; write record, replay, refresh or read-only")
+        if self.given["encryption_key"]:
+            raise SettingsError("cassettes are made to be read and cannot be encrypted; unset ai_cache_encryption_key")
+        return mode, ""
+
     def lookup_timeout(self) -> float:
         seconds = self.using("lookup_timeout", units.duration)
         return max(seconds, 10.0) if self.given["mode"] == "replay" else seconds
@@ -390,10 +433,10 @@ class _Check:
         if url.startswith(REDIS):
             self.using("store", redis_url.parse)
             return url
-        if not url.startswith(("sqlite:///", "memory:")) or url == "sqlite:///":
+        if not url.startswith(("sqlite:///", "memory:", CASSETTES)) or url in ("sqlite:///", CASSETTES):
             raise SettingsError(
                 f"ai_cache_store is {url.partition('://')[0]!r}...; write sqlite:///PATH (an absolute path begins "
-                f"sqlite:////), memory:, or one for a team: {redis_url.FORMS}"
+                f"sqlite:////), cassettes:DIR, memory:, or one for a team: {redis_url.FORMS}"
             )
         return url
 

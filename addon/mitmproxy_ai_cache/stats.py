@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from . import replay, units
 from .exchange import Exchange
@@ -16,6 +18,18 @@ _REMEMBERED = 100_000
 
 SAMPLED_OFTEN = 3
 """One answer served this often to a call that samples deserves a word in the summary."""
+
+
+_EXPLAINED = 100
+"""Refused calls that a report tells of."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """A call that a replay has no answer for."""
+
+    line: str
+    explanation: tuple[str, ...]
 
 
 class Stats:
@@ -32,6 +46,10 @@ class Stats:
         self.not_stored: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """Requests that a replay or `fail_mode` refused, by host."""
+        self.misses: list[RefusedCall] = []
+        """Calls that were refused, the first ones."""
+        self.tokens: Counter[str] = Counter()
+        """Token endpoints that were answered here, by host."""
         self.refused_upgrades = 0
         self.connections = 0
         """Connections of clients to the proxy."""
@@ -69,14 +87,20 @@ class Stats:
         note = kept if kept in ("stored", "") else f"not stored: {kept}"
         logger.info("%s", describe(exchange, "" if exchange.status == "BYPASS" else note))
 
-    def refusal(self, exchange: Exchange) -> None:
+    def answered_locally(self, host: str) -> None:
+        """A token endpoint that a replay answered itself."""
+        _count_bounded(self.tokens, host)
+
+    def refusal(self, exchange: Exchange, explanation: Sequence[str] = ()) -> None:
         """An error of our own: a miss in replay, `only-if-cached`, a host that is not let through."""
+        if exchange.call is not None and len(self.misses) < _EXPLAINED:
+            self.misses.append(RefusedCall(describe(exchange, "refused"), tuple(explanation)))
         if exchange.call is not None:
             self._count(exchange)
         else:
             _count_bounded(self.refused, exchange.request.host)
         level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
-        logger.log(level, "%s", describe(exchange, "refused"))
+        logger.log(level, "%s", "\n  ".join([describe(exchange, "refused"), *explanation]))
 
     def tunnelled(self, host: str) -> None:
         """A connection that is not read. Its host and the count are all that is ever said of it."""
@@ -158,6 +182,7 @@ class Stats:
             "store_failures": dict(self.store_failures),
             "saved": {"tokens": self.saved_tokens, "seconds": round(self.saved_seconds, 3)},
             "refused": dict(self.refused),
+            "misses": [{"call": miss.line, "explanation": list(miss.explanation)} for miss in self.misses],
             "passed_unread": dict(self.tunnels),
             "not_trusted": dict(self.distrust),
         }

@@ -115,6 +115,7 @@ def _document(entry: Entry, request: dict[str, Json], response: dict[str, Json],
         "model": entry.model,
         "namespace": entry.namespace,
         "sequence": sequence if sequence > 1 else None,
+        "redacted": entry.redacted or None,
         "answer": answer,
     }
     sent = {
@@ -210,6 +211,7 @@ def _read(
         live=request.get("live") is True,
         namespace=_typed(document.get("namespace", ""), str),
         run=_typed(document.get("run", ""), str),
+        redacted=document.get("redacted") is True,
         issued=_typed(response.get("issued", ""), str),
         input_tokens=_typed(tokens.get("input", 0), int),
         output_tokens=_typed(tokens.get("output", 0), int),

@@ -16,7 +16,8 @@ from ..importing import BrokenRecording, NotARecording, Skipped, read
 from ..importing.taking import Taker, settings_for
 from ..replay import printable
 from ..settings import Settings, SettingsError
-from ..stores import Store, StoreError, for_url
+from ..store_of import store_of
+from ..stores import Store, StoreError
 from .proxy import failed
 from .sources import gather
 
@@ -82,7 +83,7 @@ class _Count:
 
 async def _import(paths: Iterable[Path], settings: Settings) -> int:
     files = [found for path in paths for found in _files(path)]
-    store = for_url(settings.store, settings.max_size, True, settings.near_size)
+    store = store_of(settings, writable=True)
     await store.open()
     count, taker, others = _Count(), Taker(settings), 0
     progress = _Progress(sum(_size(file) for file, _ in files))

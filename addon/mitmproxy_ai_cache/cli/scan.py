@@ -15,7 +15,8 @@ from ..entry import Entry
 from ..redact import Finding, Pattern, parse_pattern, redact, redact_fields, redact_url
 from ..replay import printable, short
 from ..settings import Settings, SettingsError
-from ..stores import StoreError, for_url
+from ..store_of import store_of
+from ..stores import StoreError
 from .proxy import failed
 
 SUMMARY = "look for keys, tokens and passwords in files or in a store; exit code 1 where there are any"
@@ -100,7 +101,7 @@ def _is_plain_file(path: Path) -> bool:
 
 async def _scan_store(url: str, extra: tuple[Pattern, ...], as_json: bool) -> int:
     settings = Settings.parse({"ai_cache_store": url})
-    store = for_url(settings.store, settings.max_size, writable=False)
+    store = store_of(settings, writable=False)
     verdict = count = 0
     await store.open()
     try:

@@ -18,8 +18,9 @@ from itertools import islice
 from .. import protocols
 from ..entry import Entry
 from ..protocols import Registry
+from ..recorded import address
 from .compare import Comparison, compare
-from .side import Side, address, recorded_side
+from .side import Side, recorded_side
 
 _HASHES = 64
 """Hashes of a sketch: the smallest ones of all its strings (a bottom-k sketch; Cohen and Kaplan, 2007)."""

@@ -19,8 +19,8 @@ from ..key import KeyRules, body_bytes, fingerprint, header_lines, public_query,
 from ..messages import Headers, Request
 from ..protocols import ANYTHING, Registry
 from ..protocols.base import Call
+from ..recorded import address
 
-_DEFAULT_PORTS = {"https": 443, "http": 80}
 _ANY_SIZE = 1 << 31
 
 
@@ -119,21 +119,3 @@ def recorded_side(entry: Entry, sent: Side, registry: Registry) -> Side:
 
 def sent_side(request: Request, call: Call | None, rules: KeyRules, namespace: str) -> Side:
     return Side(request, call or ANYTHING.recognise(request, bodies.read(request, _ANY_SIZE)), rules, namespace)
-
-
-def address(url: str, like: Request | None = None) -> tuple[str, str, int, str, str]:
-    """Scheme, host, port, path and query of an entry's URL.
-
-    `like` settles what the text leaves open: an IPv6 address stands in it without brackets.
-    """
-    whole, _, query = url.partition("?")
-    if like is not None and whole.startswith(place := like.url.removesuffix(like.path)):
-        rest = whole[len(place) :]
-        if not rest or rest.startswith("/"):
-            return like.scheme, like.host, like.port, rest, query
-    scheme, _, rest = whole.partition("://")
-    authority, slash, path = rest.partition("/")
-    host, colon, port = authority.rpartition(":")
-    if not (colon and port.isdecimal() and len(port) < 6):
-        host, port = authority, str(_DEFAULT_PORTS.get(scheme, 0))
-    return scheme, host, int(port), slash + path, query

@@ -39,8 +39,8 @@ class Taken:
 class Taker:
     """Takes one import's exchanges in, in their order.
 
-    The n-th answer to the same request gets the key of the first with `-n`, as `ai_cache_samples` numbers them. As in
-    record mode a later answer replaces one that a client asks again after (429, 5xx, polling).
+    Identical requests become a sequence. As in record mode a later answer replaces one that a client asks again after
+    (429, 5xx).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -48,10 +48,9 @@ class Taker:
         self._shelf = _Shelf()
         self._outcome = _Outcome()
         self._cache = Cache(settings, self._shelf, settings.isolate or Isolation("none"), self._outcome)
-        self._numbers: dict[str, int] = {}
 
     async def take(self, recorded: Recorded) -> Taken:
-        exchange = await self._cache.begin(recorded.request)
+        exchange = await self._cache.begin(Exchange(recorded.request))
         if not exchange.status:
             return Taken(reason=f"not an AI call: {recorded.request.host}")
         if exchange.status == "BYPASS":
@@ -60,19 +59,17 @@ class Taker:
         if entry is None:
             return Taken(reason=f"not complete: {reason}")
         when = recorded.when if recorded.when is not None and recorded.when > 0 else time.time()
-        replaces = exchange.reason == "recorded-anew" and exchange.key in self._numbers
-        number = self._numbers[exchange.key] = self._numbers.get(exchange.key, 0) + (not replaces)
-        key = entry.key if number == 1 else f"{entry.key}-{number}"
+        replaces = exchange.reason == "recorded-anew"
         self._shelf.last[entry.key] = replace(entry, body=b"", request=b"")
-        return Taken(replace(entry, key=key, created=when, first_byte=0.0, total=recorded.seconds), replaces=replaces)
+        return Taken(replace(entry, created=when, first_byte=0.0, total=recorded.seconds), replaces=replaces)
 
     async def _judged(self, exchange: Exchange, recorded: Recorded) -> tuple[Entry | None, str]:
         self._shelf.kept = None
         judged = self._outcome.expected()
-        watched = self._cache.watch(exchange, recorded.status) is not None
+        watched = self._cache.watch(exchange, recorded.status, recorded.headers) is not None
         large = len(recorded.body) > self._settings.max_body
         body = recorded.body if watched and not large else None
-        self._cache.finish(exchange, recorded.headers, body, recorded.ending, "too-large" if large else "")
+        self._cache.keeper.finish(exchange, recorded.headers, body, recorded.ending, "too-large" if large else "")
         try:
             reason = await asyncio.wait_for(judged, _JUDGED_IN)
         except TimeoutError:
@@ -106,17 +103,17 @@ class _Shelf(Store):
     async def open(self) -> None:
         pass
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, key: str, namespace: str = "") -> Entry | None:
         return self.last.get(key)
 
-    async def read(self, key: str) -> bytes | None:
+    async def read(self, key: str, namespace: str = "") -> bytes | None:
         return None
 
     def put(self, entry: Entry) -> bool:
         self.kept = entry
         return True
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str, namespace: str = "") -> None:
         pass
 
     def remove_issuer(self, issued: str) -> None:

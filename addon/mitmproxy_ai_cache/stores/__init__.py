@@ -8,10 +8,14 @@ from .memory import MemoryStore
 from .redis_url import SCHEMES
 from .sqlite import SqliteStore
 
-__all__ = ["REDIS", "Store", "StoreError", "for_url"]
+__all__ = ["CASSETTES", "REDIS", "Store", "StoreError", "for_url"]
 
 REDIS = tuple(f"{scheme}://" for scheme in SCHEMES)
 """Beginnings of the URL of a shared store."""
+
+
+CASSETTES = "cassettes:"
+"""Beginning of the URL of a directory with recordings; `store_of.py` opens it."""
 
 
 def for_url(url: str, max_size: int, writable: bool = True, near_size: int = 0, vault: Vault | None = None) -> Store:
