@@ -47,6 +47,8 @@ _FOR_EVER = 10 * 365 * 86400
 """Seconds an entry without a time to live is kept, so that nothing stays in a shared server without end."""
 _COUNTED = 20_000
 """Keys. A larger database is not walked to count what is ours."""
+_CHECK = 0.5
+"""Seconds for an answer of a server that is suspected."""
 _AT_ONCE = 8
 """Entries that are fetched together when all are walked."""
 _COMPLAIN_EVERY = 60.0
@@ -71,6 +73,7 @@ class RedisStore(Store):
         self._on_wire = asyncio.Semaphore(CONNECTIONS)
         self._reading: dict[Name, object] = {}
         self._probe: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[None] | None = None
         self._known = False  # whether it has ever answered
         self._refused, self._complained = "", -_COMPLAIN_EVERY
 
@@ -81,8 +84,7 @@ class RedisStore(Store):
         try:
             await asyncio.wait_for(self._ping(), CONNECT)
         except Exception as error:
-            while not self._breaker.is_open:
-                self._breaker.failed()
+            self._breaker.open()
             self._start_probe()
             raise StoreError(self._counted(error)) from error
         self._known = True
@@ -153,7 +155,7 @@ class RedisStore(Store):
                 # The time budget of a look-up is over, or its client gone. Most of it spent in the queue before us
                 # says nothing about the server.
                 if time.monotonic() - sent >= max(0.02, (sent - began)):
-                    self._failed(TimeoutError())
+                    self._suspect()
                 raise
             except Exception as error:
                 raise StoreUnavailable(self._failed(error)) from error
@@ -219,9 +221,28 @@ class RedisStore(Store):
         """Count it, say it where that opens the breaker; what was (or would be) said."""
         said = self._counted(error)
         if self._breaker.failed():
-            logger.warning("ai-cache: %s; calls go on as misses until it answers again", said)
-            self._start_probe()
+            self._opened(said)
         return said
+
+    def _opened(self, said: str) -> None:
+        logger.warning("ai-cache: %s; calls go on as misses until it answers again", said)
+        self._start_probe()
+
+    def _suspect(self) -> None:
+        """A look-up has waited too long. In a burst the event loop is slow, not the server: it gets one more chance."""
+        self.failures["timeout"] += 1
+        if self._breaker.suspected() and (self._check is None or self._check.done()):
+            self._check = asyncio.create_task(self._check_server(), name="ai-cache redis check")
+
+    async def _check_server(self) -> None:
+        try:
+            await asyncio.wait_for(self._ping(), _CHECK)
+        except Exception as error:
+            said = self._counted(error)
+            if self._breaker.open():
+                self._opened(said)
+        else:
+            self._succeeded()
 
     def _counted(self, error: BaseException) -> str:
         kind, said = explain(error, self._server, self._known)
@@ -361,8 +382,9 @@ class RedisStore(Store):
         self._leases.close()
         if left := await self._queue.close(deadline):
             logger.warning("ai-cache: %d writes did not reach %s in time", left, self.url)
-        if self._probe is not None:
-            self._probe.cancel()
+        for task in (self._probe, self._check):
+            if task is not None:
+                task.cancel()
         with suppress(Exception):
             await asyncio.wait_for(redis_client.close(self._client), 1)
 
