@@ -7,21 +7,41 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, websockets
-from .cache import Cache, proxy_user_required
+from . import __version__, bridge, isolation, memory_origin, mends, websockets
+from .cache import Cache
 from .exchange import Exchange
+from .flight import Flight
 from .isolation import Isolation
 from .policy import OUR_HEADERS
 from .protocols.base import Ending
-from .settings import OPTIONS, Settings, SettingsError
-from .stores import StoreError, for_url
+from .refusals import proxy_user_required
+from .settings import OPTIONS, SECRETS, Settings, SettingsError
+from .store_of import store_of
+from .stores import CASSETTES, Store, StoreError
 
 logger = logging.getLogger("ai-cache")
+
+_CRASHED_AFTER = 5.0
+"""Seconds after its client left in which a call has come to its end, unless mitmproxy stumbled."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """A flow that is ours, from its request to its end."""
+
+    flow: http.HTTPFlow
+    exchange: Exchange
+    content: bytes | None = None
+    address: tuple[str, ...] = ()
+    restore: Callable[[], None] | None = None
+    """Gives a request that is sent to memory its own address back."""
 
 
 class AICache:
@@ -37,7 +57,7 @@ class AICache:
         self._running = False
         self._starting: asyncio.Task[None] | None = None
         self._complaints: set[str] = set()
-        self._exchanges: dict[str, tuple[Exchange, bytes | None, tuple[str, ...]]] = {}
+        self._calls: dict[str, _Call] = {}
         self._tunnel_users: dict[str, str] = {}
 
     # Options
@@ -52,7 +72,8 @@ class AICache:
         if not self._running or any(name.startswith("ai_cache_") for name in updated):
             try:
                 values = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
-                values["ai_cache_secret"] = values["ai_cache_secret"] or os.environ.get("AI_CACHE_SECRET", "")
+                for name in SECRETS:
+                    values[name] = values[name] or os.environ.get(name.upper(), "")
                 self._use(Settings.parse(values))
             except SettingsError as error:
                 self._refuse(str(error))
@@ -89,9 +110,14 @@ class AICache:
     def _isolation(self) -> Isolation:
         if self._settings.isolate is not None:
             return self._settings.isolate
+        everybodys = self._is_local() or self._settings.store.startswith(CASSETTES)
+        return Isolation("none" if everybodys else "credential")
+
+    @staticmethod
+    def _is_local() -> bool:
+        """Whether only this machine reaches the proxy."""
         servers = ctx.master.addons.get("proxyserver")
-        local = servers is not None and bridge.all_loopback(servers.listen_addrs())
-        return Isolation("none" if local else "credential")
+        return servers is not None and bridge.all_loopback(servers.listen_addrs())
 
     # Life of the proxy
 
@@ -103,7 +129,9 @@ class AICache:
 
     async def _start(self) -> None:
         settings = self._settings
-        store = for_url(settings.store, settings.max_size, settings.stores, settings.near_size)
+        memory_origin.install()
+        mends.install()
+        store = store_of(settings)
         entries, trouble = 0, ""
         try:
             await store.open()
@@ -115,12 +143,14 @@ class AICache:
             trouble = str(error)
         self.cache = Cache(settings, store, self._isolation())
         self._running = True
-        isolation_note = (
-            "" if self.cache.isolation.kind == "none" else f", entries apart by {self.cache.isolation.kind}"
-        )
-        self._announce(f"ai-cache: mode {settings.mode}, store {store.url}, {entries} entries{isolation_note}")
+        self._announce(self._first_line(store, entries))
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
+        if not self._is_local() and not ctx.options.proxyauth:
+            logger.warning(
+                "ai-cache: whoever reaches this port can use the proxy and be answered from the cache; listen on "
+                "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
+            )
         if ctx.options.stream_large_bodies:
             logger.warning(
                 "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"
@@ -130,6 +160,12 @@ class AICache:
                 "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
                 ctx.options.tcp_timeout,
             )
+
+    def _first_line(self, store: Store, entries: int) -> str:
+        settings, isolation = self._settings, self._isolation().kind
+        why = f" ({settings.mode_why})" if settings.mode_why else ""
+        apart = "" if isolation == "none" else f", entries apart by {isolation}"
+        return f"ai-cache: mode {settings.mode}{why}, store {store.url}, {entries} entries{apart}"
 
     def done(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._stop(), name="ai-cache stop")
@@ -145,10 +181,21 @@ class AICache:
     def client_connected(self, client: connection.Client) -> None:
         if self.cache is not None:
             self.cache.stats.connections += 1
-        bridge.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
+        mends.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._tunnel_users.pop(client.id, None)
+        left = [call for call in self._calls.values() if call.flow.client_conn.id == client.id]
+        if left and self.cache is not None:
+            for call in left:
+                self.cache.leave(call.exchange)
+            # Each of them ends in `response` or `error`, unless its connection crashed: nobody is to wait for it then.
+            asyncio.get_running_loop().call_later(_CRASHED_AFTER, self._abandon, left)
+
+    def _abandon(self, calls: list[_Call]) -> None:
+        for call in calls:
+            if self._calls.pop(call.flow.id, None) is not None and self.cache is not None:
+                self.cache.abandon(call.exchange)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         if self._isolates_users and flow.response is None:
@@ -160,10 +207,12 @@ class AICache:
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         if not self._settings.eager:
-            bridge.speak_as_the_client(data.conn, data.context)
+            mends.speak_as_the_client(data.conn, data.context)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
-        if self._settings.mode == "replay":
+        address = data.server.address
+        allowed = self.cache is not None and address is not None and address[0] in self.cache.allowed
+        if self._settings.mode == "replay" and not allowed:
             data.server.error = "ai-cache replay: the network is not touched"
 
     # The request
@@ -194,13 +243,45 @@ class AICache:
             cache.stats.upgrade_refused(request.host, request.path)
             flow.response = bridge.response_to(refusal, method)
             return
-        exchange = await cache.begin(request, user)
+        call = self._calls[flow.id] = _Call(flow, Exchange(request))
+        exchange = await cache.begin(call.exchange, user)
         if exchange.response is not None:
             flow.response = bridge.response_to(exchange.response, method)
-            return
-        if exchange.status:
-            self._exchanges[flow.id] = (exchange, flow.request.raw_content, bridge.address_of(flow))
-        self._strip_our_headers(flow)
+        if exchange.response is not None or not exchange.status:
+            del self._calls[flow.id]
+        else:
+            self._forward(call)
+        if exchange.response is None:
+            self._strip_our_headers(flow)
+
+    def _forward(self, call: _Call) -> None:
+        """To the provider, or to the stream of an identical call in flight."""
+        flow, exchange = call.flow, call.exchange
+        call.content, call.address = flow.request.raw_content, bridge.address_of(flow)
+        if exchange.follower is not None:
+            call.restore = memory_origin.send_to(flow, exchange.follower)
+        elif exchange.flight is not None:
+            protect = partial(self._protect, call, exchange.flight)
+            if exchange.flight.waiting:
+                protect()
+            else:
+                exchange.flight.followed = protect
+        if exchange.stale is not None and self.cache is not None:
+            mends.answer_if_unreachable(flow, partial(self._stale_response, call))
+
+    def _protect(self, call: _Call, flight: Flight) -> None:
+        """Others depend on this call now: its client's leaving must not end it."""
+        over = flight.over
+        mends.outlive_client(
+            ctx.master.addons.get("proxyserver").connections.values(),
+            call.flow.client_conn,
+            over,
+            lambda: not over.is_set() and flight.needed,
+        )
+
+    def _stale_response(self, call: _Call) -> http.Response | None:
+        stale = self.cache.stale_response(call.exchange, 0) if self.cache is not None else None
+        return None if stale is None else bridge.response_to(stale, call.flow.request.method)
 
     def _state(self) -> dict[str, object]:
         return {"status": "ok", "version": __version__, "mode": self._settings.mode}
@@ -219,35 +300,56 @@ class AICache:
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         response, cache = flow.response, self.cache
-        if response is None or cache is None or flow.id not in self._exchanges:
+        call = self._calls.get(flow.id)
+        if response is None or cache is None or call is None:
             if self._stream_all and response is not None and not response.stream:
                 response.stream = True
             return
+        exchange = call.exchange
         if response.raw_content is not None:
-            del self._exchanges[flow.id]  # another script's answer, not the provider's: it has its body already
+            # Another script's answer, not the provider's: it has its body already. Or our own stale one.
+            if exchange.status != "STALE":
+                self._abandon([call])
             return
-        exchange, _, _ = self._exchanges[flow.id]
+        if call.restore is not None:
+            call.restore()
+        if cache.stale_response(exchange, response.status_code) is not None:
+            response.stream = False  # `response` replaces it
+            return
         for name, value in cache.headers(exchange):
             response.headers.add(name, value)
         if response.stream and response.stream is not True:
             return  # another script's
-        response.stream = cache.watch(exchange, response.status_code) or True
+        headers = bridge.headers_from(response.headers.fields)
+        watched = None if exchange.follower is not None else cache.watch(exchange, response.status_code, headers)
+        response.stream = watched or True
 
     def response(self, flow: http.HTTPFlow) -> None:
+        call = self._calls.get(flow.id)
+        if call is not None and call.exchange.status == "STALE" and self.cache is not None and flow.response:
+            stale = self.cache.stale_response(call.exchange, flow.response.status_code)
+            if stale is not None:
+                flow.response = bridge.response_to(stale, flow.request.method)
         self._finish(flow, bridge.ending_of(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:
-        found = self._exchanges.pop(flow.id, None)
-        if found is None or self.cache is None:
+        call = self._calls.pop(flow.id, None)
+        if call is None or self.cache is None:
             return
-        exchange, content, address = found
-        rewritten = bridge.address_of(flow) != address or flow.request.raw_content != content
+        exchange = call.exchange
+        if exchange.follower is not None:
+            if call.restore is not None:
+                call.restore()
+            self.cache.followed(exchange, flow.response.status_code if flow.response else 0, ending)
+            return
+        exchange.left = exchange.left or bridge.client_left(flow)
+        rewritten = bridge.address_of(flow) != call.address or flow.request.raw_content != call.content
         headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
         body, why_not = _captured(flow, exchange, ending)
-        self.cache.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
+        self.cache.keeper.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
 
     # Who asks
 

@@ -1,27 +1,20 @@
-"""Between mitmproxy's values and ours, and the few places where mitmproxy's own behaviour is mended."""
+"""Between mitmproxy's values and ours."""
 
 from __future__ import annotations
 
-import asyncio
-import collections
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import connection, ctx, http
+from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
-from mitmproxy.proxy.context import Context
 
 from . import own_address
 from .messages import Headers, Request, Response
 from .protocols.base import Ending
 from .settings import LIST, Option, near
-
-MAX_CONNECTIONS = 1000
-"""To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
-provider each need one: 20 parallel calls took three times as long."""
 
 
 def headers_from(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -141,22 +134,10 @@ def _misfit(option: Option, given: Any) -> str:
     return ""
 
 
-def lift_connection_limit(handlers: Iterable[Any], client: connection.Client) -> None:
-    """Let an h2 client reach an h1 provider with as many connections as it has parallel calls."""
-    for handler in handlers:
-        if getattr(handler, "client", None) is client:
-            handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(MAX_CONNECTIONS))
-            return
-
-
-def speak_as_the_client(conn: connection.Connection, context: Context) -> None:
-    """Offer h2 to the provider only where the client speaks it.
-
-    Lazily opened connections do not know yet, and mitmproxy offers what the client offered. An h1 client before an h2
-    provider would get a stream without framing, in which a reset looks like a clean end.
-    """
-    if isinstance(conn, connection.Server) and context.client.alpn != b"h2":
-        conn.alpn_offers = [b"http/1.1"]
+def client_left(flow: http.HTTPFlow) -> bool:
+    """Whether it was the client's leaving that ended the message."""
+    message = flow.error.msg if flow.error else ""
+    return flow.error is not None and ("client" in message.lower() or not flow.client_conn.connected)
 
 
 def all_loopback(addresses: Iterable[tuple[str, int]]) -> bool:

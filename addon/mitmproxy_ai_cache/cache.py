@@ -9,30 +9,40 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Sequence
 
 from . import body as bodies
-from . import content_coding, gate, policy, protocols, replay
+from . import policy, protocols, refusals, replay
 from .capture import Capture
 from .entry import Entry
 from .exchange import Exchange
-from .hosts import ai_hosts, is_side_traffic
+from .explain import Miss, Recorded, lines
+from .flight import Flight, LiveStream, Turn
+from .hosts import HostList, ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
-from .key import counting_headers, fingerprint, public_query
+from .keeping import Keeper, is_refusal
+from .key import fingerprint
 from .messages import Headers, Request, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
-from .protocols.base import Answer, Call, Ending, Verdict, json_response
+from .protocols.base import Call, Ending
+from .redact import redact_request
+from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
+from .token_endpoints import token_answer
 
 logger = logging.getLogger("ai-cache")
 
-MISS_STATUS = 424
-"""Failed Dependency. SDKs do not retry it, and applications do not take it for a missing model."""
+CLIENT_LEFT = 499
+"""What nobody is there to read, as nginx numbers it."""
 
-_IN_THREAD_FROM = 256 * 1024
-"""Bytes: judging a longer answer takes milliseconds and leaves the event loop."""
+_EXPLAIN = 30.0
+"""Seconds that explaining a miss may take: the first one reads all recordings."""
+
+_ASK_AGAIN = 0.1
+"""Seconds between looks at what another process is fetching."""
 
 
 class Cache:
@@ -43,11 +53,13 @@ class Cache:
         self.store = store
         self.isolation = isolation
         self.hosts = ai_hosts(settings.hosts)
+        self.allowed = HostList(settings.allow_hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
-        self.stats = stats or Stats()
-        self.run = secrets.token_hex(6)
-        self._finishing: dict[str, asyncio.Task[None]] = {}
-        self._asked: dict[str, int] = {}
+        self.stats = stats or Stats(store.failures)
+        self.sequences = Sequences()
+        self._recorded: Recorded | None = None
+        self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
+        self.flights = self.keeper.flights
         self._store_works = True
         self._warned_of_claims = False
 
@@ -57,41 +69,54 @@ class Cache:
 
     # The request
 
-    async def begin(self, request: Request, proxy_user: str | None = None) -> Exchange:
-        """Decide on `request`. `response` is set where it is answered without the provider. Never raises."""
-        exchange = Exchange(request)
+    async def begin(self, exchange: Exchange, proxy_user: str | None = None) -> Exchange:
+        """Decide on a request. `response` is set where it is answered without the provider, `follower` where a stream
+        in flight answers it. Never raises."""
+        request = exchange.request
         if self.settings.mode == "off":
             return exchange
         exchange.control = CacheControl.parse(request.headers.get("cache-control"))
         try:
+            sent = exchange.request
+            if self.settings.sequences:
+                # Before the key is made: who records with one secret and replays with another asks the same.
+                hidden = redact_request(sent, self.settings.redact)
+                exchange.request, exchange.redacted = hidden.request, bool(hidden.findings)
             exchange.call = self._identify(exchange)
-            return exchange if exchange.call is None else await self._begin_call(exchange, exchange.call, proxy_user)
+            if exchange.call is None:
+                return exchange
+            try:
+                scope = self.isolation.scope(sent, proxy_user)
+            except Unstable:
+                scope = None
+            return await self._begin_call(exchange, exchange.call, scope)
         except Exception as error:
             # A fault of ours must not harm a request: it goes on as if we were not here, strict modes excepted.
             logger.error("ai-cache: a request could not be understood and passes uncached", exc_info=error)
+            self.keeper.fail(exchange, hopeless=True)
             exchange.call = exchange.response = None
             return self._bypass(exchange, "internal-error")
 
-    async def _begin_call(self, exchange: Exchange, call: Call, proxy_user: str | None) -> Exchange:
+    async def _begin_call(self, exchange: Exchange, call: Call, scope: tuple[bytes, ...] | None) -> Exchange:
+        """`scope` is None where nobody can tell whose call this is."""
         request = exchange.request
         exchange.decision = policy.decide(self.settings, request, call, exchange.control)
         if reason := exchange.decision.bypass:
             return self._bypass(exchange, reason)
-        try:
-            scope = self.isolation.scope(request, proxy_user)
-        except Unstable:
+        if scope is None:
             return self._bypass(exchange, "unstable-credential")
         self._warn_of_claims(scope)
-        parts = (*scope, self._namespace(request).encode("utf-8", "surrogatepass"))
-        exchange.key = fingerprint(call, request, parts, self.settings.key_rules)
-        exchange.key += self._sample(exchange.key)
-        await self._look_up(exchange)
+        parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
+        exchange.key = self._numbered(fingerprint(call, request, parts, self.settings.key_rules), request)
+        if self._may_collapse(exchange):
+            await self._answer_once(exchange, call)
+        else:
+            await self._look_up(exchange)
         if exchange.entry is None and (self.settings.mode == "replay" or exchange.control.only_if_cached):
-            self._refuse(exchange, "ai_cache_miss", self._miss_message(exchange, call))
+            explanation = await self._explain(exchange, call) if self.settings.mode == "replay" else []
+            message = refusals.miss_message(self.settings, exchange, call, explanation)
+            self._refuse(exchange, "ai_cache_miss", message, explanation)
         return exchange
-
-    def _namespace(self, request: Request) -> str:
-        return request.headers.get(policy.NAMESPACE_HEADER) or self.settings.namespace
 
     def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
         if not self._warned_of_claims and scope[0] == b"credential" and any(map(is_claim, scope)):
@@ -122,26 +147,15 @@ class Cache:
     def _no_call(self, exchange: Exchange) -> None:
         """What happens to a request that is none of our business."""
         request = exchange.request
-        if self.settings.mode == "replay" and request.host in self.hosts:
-            exchange.reason = "side-traffic"
-            self._refuse(
-                exchange, "ai_cache_replay", "ai-cache replay: this is no AI call, and nothing leaves the machine."
-            )
-        elif self.settings.mode == "replay":
-            exchange.reason = "not-an-ai-host"
-            self._refuse(
-                exchange,
-                "ai_cache_replay",
-                f"ai-cache replay: {request.host} is no AI host, and the network is not touched. "
-                f"If it is one, add ai_cache_hosts={request.host} and record again.",
-            )
-        elif self.settings.fail_mode == "error" and request.host not in self.hosts:
-            exchange.reason = "not-an-ai-call"
-            self._refuse(
-                exchange,
-                "ai_cache_not_an_ai_call",
-                f"ai-cache: {request.method} {request.url} is no AI call, and ai_cache_fail_mode is error.",
-            )
+        if self.settings.mode == "replay" and (answer := token_answer(request)):
+            exchange.response, exchange.reason = answer, "token-endpoint"
+            self.stats.answered_locally(request.host)
+            return
+        if refusal := refusals.of_no_call(
+            self.settings, request, request.host in self.hosts, request.host in self.allowed
+        ):
+            exchange.reason = refusal.reason
+            self._refuse(exchange, refusal.code, refusal.message)
         elif self.settings.fail_mode == "warn" and request.host not in self.hosts:
             logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
 
@@ -153,16 +167,13 @@ class Cache:
             self._refuse(exchange, "ai_cache_bypass", message)
         return exchange
 
-    def _sample(self, key: str) -> str:
-        """The suffix of the n-th identical call of this run; the first answer has none."""
-        if self.settings.samples == 1:
-            return ""
-        asked = self._asked.pop(key, 0)
-        self._asked[key] = asked + 1
-        if len(self._asked) > 100_000:
-            del self._asked[next(iter(self._asked))]
-        number = asked % self.settings.samples
-        return f"-{number + 1}" if number else ""
+    def _numbered(self, key: str, request: Request) -> str:
+        """The key of the answer that this call gets: of its place in a sequence, or of its sample."""
+        if self.settings.sequences:
+            return nth(key, self.sequences.next(key, policy.namespace(self.settings, request)))
+        if self.settings.samples > 1:
+            return nth(key, (self.sequences.next(key) - 1) % self.settings.samples + 1)
+        return key
 
     async def _look_up(self, exchange: Exchange) -> None:
         """Fill in the hit, or status and reason of the miss."""
@@ -171,66 +182,187 @@ class Cache:
         exchange.reason = decision.reason or ("lookup-off" if not decision.look_up else "no-entry")
         if not decision.look_up:
             return
-        entry = None
+        entry = await self._ask_store(exchange)
+        if entry is None and self.settings.mode == "replay":
+            entry = await self._repeated(exchange)
+        if entry is None or not (entry.cacheable or self.settings.everything):
+            return
+        if self.settings.mode == "record" and is_refusal(entry.status) and not self.settings.keep_retries:
+            exchange.reason = "recorded-anew"
+            return
+        if self.settings.sequences:
+            self.sequences.found(base(exchange.key), number(exchange.key))
+        age = max(0.0, time.time() - entry.created)
+        max_age = exchange.control.max_age
+        if max_age is not None and age > max_age and self.settings.mode != "replay":
+            exchange.reason = "older-than-max-age"
+        elif entry.ttl and age > entry.ttl:
+            exchange.reason = "expired"
+            if age <= entry.ttl + self.settings.stale_if_error:
+                exchange.stale = entry
+        else:
+            self._hit(exchange, entry)
+
+    async def _repeated(self, exchange: Exchange) -> Entry | None:
+        """What a replay answers after the last answer of a sequence."""
+        last = self.sequences.last(base(exchange.key))
+        if not last:
+            return None
+        if self.settings.repeat == "error":
+            exchange.reason = "sequence-exhausted"
+            return None
+        exchange.key = nth(base(exchange.key), last if self.settings.repeat == "last" else 1)
+        return await self._ask_store(exchange)
+
+    async def _ask_store(self, exchange: Exchange) -> Entry | None:
+        """The entry of the exchange's key, within the time budget."""
         try:
             async with asyncio.timeout(self.settings.lookup_timeout):
-                if unfinished := self._finishing.get(exchange.key):
+                if unfinished := self.keeper.unfinished(exchange.key):
                     await asyncio.wait([unfinished])
-                entry = await self.store.get(exchange.key, self._namespace(exchange.request))
+                entry = await self.store.get(exchange.key, policy.namespace(self.settings, exchange.request))
             self._store_state(True)
+            return entry
         except TimeoutError:
             exchange.reason = "store-timeout"
+            self.store.failures["timeout"] += 1
         except StoreError as error:
             exchange.reason = "store-error"
             if not error.said:
                 self._store_state(False, str(error))
-        if entry is None:
-            return
-        if not (entry.cacheable or self.settings.everything):
-            return
-        if self.settings.mode == "record" and _would_be_asked_again(entry, exchange.call):
-            exchange.reason = "recorded-anew"
-            return
-        age = max(0.0, time.time() - entry.created)
-        max_age = exchange.control.max_age
-        if entry.ttl and age > entry.ttl:
-            exchange.reason = "expired"
-        elif max_age is not None and age > max_age and self.settings.mode != "replay":
-            exchange.reason = "older-than-max-age"
-        else:
-            self._hit(exchange, entry, age)
+        return None
 
-    def _hit(self, exchange: Exchange, entry: Entry, age: float) -> None:
-        exchange.entry, exchange.age = entry, age
-        exchange.status, exchange.reason = "HIT", ""
+    def _hit(self, exchange: Exchange, entry: Entry, reason: str = "") -> None:
+        exchange.entry, exchange.age = entry, max(0.0, time.time() - entry.created)
+        exchange.status = "STALE" if entry.ttl and exchange.age > entry.ttl else "HIT"
+        exchange.reason = reason
         exchange.status_code = entry.status
         exchange.response = replay.response(entry, self.headers(exchange))
         exchange.ended = time.monotonic()
         self.stats.hit(exchange)
 
-    def _refuse(self, exchange: Exchange, code: str, message: str) -> None:
+    # Single flight
+
+    def _may_collapse(self, exchange: Exchange) -> bool:
+        """Whether an answer that is on its way may be this call's answer, too."""
+        control = exchange.control
+        return (
+            self.settings.single_flight
+            and self.settings.mode == "cache"
+            and exchange.decision.look_up
+            and exchange.decision.keep
+            and not control.only_if_cached
+            and control.max_age != 0
+        )
+
+    async def _answer_once(self, exchange: Exchange, call: Call) -> None:
+        """From the store or from an identical call in flight; else this one leads, or goes alone."""
+        turn: Turn | None = None
+        while True:
+            if turn is None and (flight := self.flights.get(exchange.key)):
+                turn = await self._take_turn(exchange, call, flight)
+                if turn not in (Turn.LEAD, Turn.ALONE):
+                    return
+            await self._look_up(exchange)
+            if exchange.entry is not None:
+                self.keeper.land(exchange, exchange.entry)
+                return
+            if turn is None and self.flights.get(exchange.key) is None:
+                exchange.flight = self.flights.begin(exchange.key)
+                turn = Turn.LEAD
+            if turn is not None:
+                break
+        if turn is Turn.LEAD and not call.stream:
+            await self._wait_for_other_processes(exchange)
+
+    async def _take_turn(self, exchange: Exchange, call: Call, flight: Flight) -> Turn:
+        accepts = exchange.request.headers.get("accept-encoding") if call.stream else None
+        waiting = self.flights.join(flight, accepts)
+        exchange.waiting = flight, waiting
+        turn = await waiting.turn
+        exchange.waiting = None
+        if turn is Turn.LEAD:
+            exchange.flight = flight
+        elif turn is Turn.FOLLOW and flight.stream is not None:
+            exchange.status, exchange.reason = "HIT", "collapsed"
+            exchange.follower = flight.stream.follow()
+        elif turn is Turn.ANSWERED and flight.entry is not None:
+            self._hit(exchange, flight.entry, "collapsed")
+        elif turn is Turn.LEFT:
+            self._gone(exchange)
+        return turn
+
+    async def _wait_for_other_processes(self, exchange: Exchange) -> None:
+        """Another proxy on the same store may be fetching this answer. Only for what is no stream: a stream would be
+        held back until its end."""
+        while not await self.store.claim(exchange.key):
+            await asyncio.sleep(_ASK_AGAIN)
+            if exchange.left:
+                self.keeper.fail(exchange, left=True)
+                self._gone(exchange)
+                return
+            await self._look_up(exchange)
+            if exchange.entry is not None:
+                exchange.reason = "collapsed"
+                self.keeper.land(exchange, exchange.entry)
+                return
+
+    def leave(self, exchange: Exchange) -> None:
+        """The client of a request that is being decided on is gone: it waits no longer."""
+        exchange.left = True
+        if exchange.waiting is not None:
+            self.flights.leave(*exchange.waiting)
+
+    def _gone(self, exchange: Exchange) -> None:
+        """Nobody is there to answer, and no call to the provider is wanted."""
+        exchange.status, exchange.reason = "MISS", "client-left"
+        exchange.response = Response(CLIENT_LEFT, Headers(), b"")
+        exchange.ended = time.monotonic()
+        self.stats.forwarded(exchange, "client-left")
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Nothing more will be heard of this exchange: another script answered it, or its connection crashed."""
+        self.keeper.fail(exchange, hopeless=True)
+
+    def followed(self, exchange: Exchange, status: int, ending: Ending) -> None:
+        """A follower's message has ended."""
+        exchange.ended = time.monotonic()
+        exchange.status_code = status
+        self.stats.followed(exchange, ending)
+
+    async def _explain(self, exchange: Exchange, call: Call) -> list[str]:
+        """What is recorded that is nearest to a request that missed, and where it differs."""
+        try:
+            async with asyncio.timeout(_EXPLAIN):
+                if self._recorded is None:
+                    self._recorded = Recorded([entry async for entry in self.store.entries()], self.registry)
+                miss = Miss(
+                    exchange.request,
+                    call,
+                    self.settings.key_rules,
+                    policy.namespace(self.settings, exchange.request),
+                    exchange.key,
+                    exchange.reason,
+                )
+                return lines(await asyncio.to_thread(self._recorded.explain, miss))
+        except Exception as error:
+            # An explanation is a courtesy: without it the miss is a miss all the same.
+            logger.warning("ai-cache: a miss could not be explained", exc_info=error)
+            return []
+
+    def _refuse(self, exchange: Exchange, code: str, message: str, explanation: Sequence[str] = ()) -> None:
         host = exchange.request.host
         call = exchange.call
         known = call is not None and call.protocol is not protocols.ANYTHING
         error = (
-            call.protocol.error(MISS_STATUS, code, message)
+            call.protocol.error(refusals.MISS_STATUS, code, message)
             if call is not None and known
-            else error_for_host(host, MISS_STATUS, code, message)
+            else error_for_host(host, refusals.MISS_STATUS, code, message)
         )
         exchange.status_code = error.status
         exchange.response = Response(error.status, Headers([*error.headers, *self.headers(exchange)]), error.body)
         exchange.ended = time.monotonic()
-        self.stats.refusal(exchange)
-
-    def _miss_message(self, exchange: Exchange, call: Call) -> str:
-        request = exchange.request
-        model = f" {call.model}" if call.model else ""
-        why = "only-if-cached" if self.settings.mode != "replay" else "replay"
-        return (
-            f"ai-cache {why}: no stored answer for this {call.protocol.name}{model} request "
-            f"(key {replay.short(exchange.key)}, {request.method} {request.url}, {exchange.reason}). "
-            + ("Record it with ai_cache_mode=record." if why == "replay" else "")
-        ).strip()
+        self.stats.refusal(exchange, explanation)
 
     def _store_state(self, works: bool, why: str = "") -> None:
         """One log line per change of state, not per request."""
@@ -252,7 +384,19 @@ class Cache:
         ttl = entry.ttl - exchange.age if entry is not None and entry.ttl else None
         return replay.status_headers(exchange.status, exchange.key, exchange.reason, age, ttl)
 
-    def watch(self, exchange: Exchange, status: int) -> Capture | None:
+    def stale_response(self, exchange: Exchange, status: int) -> Response | None:
+        """The stale entry that answers instead of the provider's `status` (0: it cannot be reached), if there is one.
+
+        RFC 5861 section 4.
+        """
+        entry = exchange.stale
+        if entry is None or (0 < status < 500 and status != 429):
+            return None
+        exchange.entry, exchange.age = entry, max(0.0, time.time() - entry.created)
+        exchange.status, exchange.reason = "STALE", f"status-{status}" if status else "unreachable"
+        return replay.response(entry, self.headers(exchange))
+
+    def watch(self, exchange: Exchange, status: int, headers: Headers) -> Capture | None:
         """The tee for this answer, or None where nothing of it will be kept."""
         exchange.status_code = status
         exchange.first_byte = exchange.seconds()
@@ -260,136 +404,22 @@ class Cache:
         if not exchange.key or call is None:
             return None
         worth = exchange.decision.keep and (status == 200 or self.settings.mode == "record")
-        if worth or (status in (400, 404) and call.protocol.names(call)):
+        if worth and exchange.flight is not None and call.stream:
+            stream = LiveStream(self.settings.max_body, _live_headers(headers))
+            exchange.capture = stream
+            self.flights.streams(exchange.flight, stream)
+        elif worth or (status in (400, 404) and call.protocol.names(call)):
             exchange.capture = Capture(self.settings.max_body)
         return exchange.capture
 
-    def finish(
-        self, exchange: Exchange, headers: Headers, body: bytes | None, ending: Ending, why_not: str = ""
-    ) -> None:
-        """The message has ended. Judge and keep it in a task of its own: the client does not wait for that.
-
-        `body` is None where it was not captured; `why_not` says why it must not be kept.
-        """
-        exchange.ended = time.monotonic()
-        if body is None or why_not or not exchange.key:
-            self.stats.forwarded(exchange, why_not or self._why_uncaptured(exchange))
-            return
-        key = exchange.key
-        task = asyncio.create_task(self._judge_and_keep(exchange, headers, body, ending), name="ai-cache keep")
-        if not task.done():
-            self._finishing[key] = task
-            task.add_done_callback(lambda done: self._finished(key, done))
-
-    def _finished(self, key: str, task: asyncio.Task[None]) -> None:
-        if self._finishing.get(key) is task:
-            del self._finishing[key]
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("ai-cache: an answer could not be judged", exc_info=error)
-
-    def _why_uncaptured(self, exchange: Exchange) -> str:
-        if exchange.status == "BYPASS" or not exchange.decision.keep:
-            return "no-store" if exchange.control.no_store else ""
-        return f"status-{exchange.status_code}" if exchange.status_code else "no-answer"
-
-    async def _judge_and_keep(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
-        await asyncio.sleep(0)  # tasks are eager: let the last chunk go first
-        try:
-            if len(body) >= _IN_THREAD_FROM:
-                answer, verdict = await asyncio.to_thread(self._judge, exchange, headers, body, ending)
-            else:
-                answer, verdict = self._judge(exchange, headers, body, ending)
-        except Exception as error:
-            # What a gate stumbles over is no answer to keep.
-            logger.error("ai-cache: an answer could not be judged and is not kept", exc_info=error)
-            self.stats.forwarded(exchange, "unjudgeable")
-            return
-        if exchange.call is not None:
-            self._forget_issuer(exchange.call, answer)
-        reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
-        if not reason and not self.store.put(self._entry(exchange, headers, answer, verdict)):
-            reason = "store-dropped"
-        self.stats.forwarded(exchange, reason or "stored")
-
-    def _judge(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> tuple[Answer, Verdict]:
-        call = exchange.call
-        assert call is not None
-        content_type = headers.get("content-type")
-        try:
-            decoded = content_coding.decode(body, headers.get("content-encoding"), self.settings.max_body)
-        except content_coding.UnknownCoding:
-            return Answer(exchange.status_code, content_type, b"", ending), Verdict(
-                False, False, "raw", "unknown-coding"
-            )
-        except content_coding.TooLarge:
-            return Answer(exchange.status_code, content_type, b"", ending), Verdict(False, False, "raw", "too-large")
-        if not decoded.complete and ending is Ending.CLEAN:
-            ending = Ending.ABORTED
-        answer = Answer(exchange.status_code, content_type, decoded.body, ending)
-        return answer, gate.verdict(call, answer)
-
-    def _forget_issuer(self, call: Call, answer: Answer) -> None:
-        """The provider no longer knows the id this call builds on: the entry that issued it leads nowhere."""
-        named = call.protocol.names(call)
-        if not (named and self.settings.stores and answer.status in (400, 404)):
-            return
-        if b"previous_response_not_found" in answer.body or named.encode() in answer.body:
-            self.store.remove_issuer(named)
-
-    def _entry(self, exchange: Exchange, headers: Headers, answer: Answer, verdict: Verdict) -> Entry:
-        call, request = exchange.call, exchange.request
-        assert call is not None
-        query = public_query(request.query)
-        return Entry(
-            key=exchange.key,
-            created=time.time(),
-            ttl=policy.ttl_of(self.settings, request, call),
-            status=answer.status,
-            headers=replay.kept_headers(headers),
-            format=verdict.format,
-            body=answer.body,
-            request=call.body.raw,
-            request_headers=self._request_headers(call, request),
-            run=self.run,
-            cacheable=verdict.cacheable and not call.bypass,
-            protocol=call.protocol.name,
-            model=call.model,
-            method=request.method,
-            url=request.url + (f"?{query}" if query else ""),
-            stream=call.stream,
-            live=call.live,
-            namespace=self._namespace(request),
-            issued=call.protocol.issued(answer),
-            input_tokens=verdict.usage.input,
-            output_tokens=verdict.usage.output,
-            first_byte=exchange.first_byte,
-            total=exchange.seconds(),
-        )
-
-    def _request_headers(self, call: Call, request: Request) -> tuple[tuple[str, str], ...]:
-        fields = dict(counting_headers(call, request, self.settings.key_rules.headers))
-        if content_type := request.headers.get("content-type"):
-            fields["content-type"] = content_type
-        return tuple(fields.items())
-
     async def close(self) -> None:
-        if self._finishing:
-            await asyncio.wait(self._finishing.values(), timeout=5)
+        await self.keeper.close()
         await self.store.close()
 
 
-def _would_be_asked_again(entry: Entry, call: Call | None) -> bool:
-    """Whether a client repeats this request to see another answer: after a 429 or 5xx, and when it polls.
-
-    A recording keeps the last one. Answering with an earlier one would let retries and polling go on for ever.
-    """
-    return entry.status == 429 or entry.status >= 500 or (call is not None and bool(call.bypass))
-
-
-def proxy_user_required() -> Response:
-    """RFC 9110 section 15.5.8: whose entries may answer cannot be known."""
-    return json_response(
-        407,
-        {"error": {"message": "ai-cache isolates by proxy user; set HTTPS_PROXY=http://USER:x@host:port", "code": 407}},
-        [("proxy-authenticate", 'Basic realm="ai-cache"')],
-    )
+def _live_headers(headers: Headers) -> Headers:
+    """Of the leader's answer what its followers get, too."""
+    fields = list(replay.kept_headers(headers))
+    if coding := headers.get("content-encoding"):
+        fields.append(("content-encoding", coding))  # the bytes are passed on as they came
+    return Headers(fields)

@@ -10,10 +10,10 @@ class Capture:
     parsed while chunks pass. Beyond `limit` bytes everything held is let go.
     """
 
-    __slots__ = ("_chunks", "_limit", "ended", "overflow", "size")
+    __slots__ = ("_limit", "chunks", "ended", "overflow", "size")
 
     def __init__(self, limit: int) -> None:
-        self._chunks: list[bytes] = []
+        self.chunks: list[bytes] = []
         self._limit = limit
         self.size = 0
         self.ended = False
@@ -26,11 +26,11 @@ class Capture:
             self.size += len(chunk)
             if self.size > self._limit:
                 self.overflow = True
-                self._chunks.clear()
+                self.chunks.clear()
             else:
-                self._chunks.append(chunk)
+                self.chunks.append(chunk)
         return chunk
 
     def body(self) -> bytes:
         """All that passed; meaningless after an overflow."""
-        return b"".join(self._chunks)
+        return b"".join(self.chunks)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -36,6 +36,8 @@ class Entry:
     """Unix time of the answer, in seconds."""
     ttl: float
     """Seconds it may answer; 0 for ever."""
+    grace: float = field(default=0.0, kw_only=True)
+    """Seconds it is kept beyond that, for when the provider fails."""
     status: int
     headers: tuple[tuple[str, str], ...]
     format: str
@@ -54,6 +56,8 @@ class Entry:
     stream: bool = False
     live: bool = False
     namespace: str = ""
+    redacted: bool = False
+    """A secret in request or answer was replaced by a placeholder: these are not the bytes that passed."""
     run: str = ""
     """The life of the proxy that kept it: 12 hex digits."""
     issued: str = ""
@@ -108,7 +112,7 @@ class Entry:
             raise BrokenEntry(str(error)) from None
 
 
-_FIELDS = frozenset(field.name for field in fields(Entry))
+_FIELDS = frozenset(each.name for each in fields(Entry))
 _DIGEST = 16
 
 

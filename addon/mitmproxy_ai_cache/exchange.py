@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .capture import Capture
 from .entry import Entry
+from .flight import Flight, Follower, Waiting
 from .messages import Request, Response
 from .policy import CacheControl, Decision
 from .protocols.base import Call
@@ -19,7 +20,7 @@ class Exchange:
     request: Request
     call: Call | None = None
     status: str = ""
-    """HIT, MISS, BYPASS, REFRESH; empty where the request is none of our business."""
+    """HIT, STALE, MISS, BYPASS, REFRESH; empty where the request is none of our business."""
     reason: str = ""
     key: str = ""
     decision: Decision = field(default_factory=Decision)
@@ -33,6 +34,18 @@ class Exchange:
     ended: float = 0.0
     status_code: int = 0
     capture: Capture | None = None
+    flight: Flight | None = None
+    """The flight it leads."""
+    waiting: tuple[Flight, Waiting] | None = None
+    """The flight it waits for."""
+    follower: Follower | None = None
+    """The leader's stream it is answered from."""
+    left: bool = False
+    """Its client is gone."""
+    redacted: bool = False
+    """`request` holds placeholders for secrets; the provider is sent what its client sent."""
+    stale: Entry | None = None
+    """What answers where the provider fails."""
 
     @property
     def samples(self) -> bool:

@@ -118,8 +118,8 @@ class KeyRules:
 
 def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: KeyRules) -> str:
     """The key, 64 hex digits. `scope` is the isolation scope and the namespace."""
-    kind, body = _body(call, rules)
-    target, path = _target(request, rules.aliases)
+    kind, body = body_bytes(call, rules)
+    target, path = target_of(request, rules.aliases)
     parts = [
         SCHEMA,
         *_counted(scope),
@@ -129,7 +129,7 @@ def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: Key
         _bytes(public_query(request.query)),
         call.protocol.name.encode(),
         b"stream" if call.stream else b"whole",
-        *_counted(_headers(call, request, rules.headers)),
+        *_counted(header_lines(call, request, rules.headers)),
         kind,
         body,
     ]
@@ -139,7 +139,7 @@ def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: Key
     return hashlib.sha256(message).hexdigest()
 
 
-def _body(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:
+def body_bytes(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:
     """The kind of the body and the bytes it counts by."""
     body = call.body
     if body.kind == "json":
@@ -169,7 +169,7 @@ def _counted(parts: Iterable[bytes]) -> list[bytes]:
     return [len(items).to_bytes(4, "big"), *items]
 
 
-def _target(request: Request, aliases: Iterable[Alias]) -> tuple[list[bytes], str]:
+def target_of(request: Request, aliases: Iterable[Alias]) -> tuple[list[bytes], str]:
     """Scheme, address and Host header, or the alias that stands for them; and the path."""
     target = [
         request.scheme.encode(),
@@ -208,7 +208,7 @@ def counting_headers(call: Call, request: Request, more: tuple[str, ...]) -> lis
     ]
 
 
-def _headers(call: Call, request: Request, more: tuple[str, ...]) -> list[bytes]:
+def header_lines(call: Call, request: Request, more: tuple[str, ...]) -> list[bytes]:
     """Headers that shape the answer as `name=value`; lists split, trimmed and sorted."""
     lines = []
     for name, value in counting_headers(call, request, more):

@@ -111,6 +111,10 @@ def why_unrecognised(body: Body) -> str:
     }.get(body.kind, "not-inference")
 
 
+def namespace(settings: Settings, request: Request) -> str:
+    return request.headers.get(NAMESPACE_HEADER) or settings.namespace
+
+
 def ttl_of(settings: Settings, request: Request, call: Call) -> float:
     """Seconds the answer may be served; 0 for ever."""
     if wanted := request.headers.get(TTL_HEADER):

@@ -6,6 +6,7 @@ The table is the one place: mitmproxy's `--options`, the CLI's `--help` and the 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,17 @@ from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
 from .profiles import PROFILES, named
-from .stores import REDIS, redis_url
+from .redact import Pattern, parse_pattern
+from .stores import CASSETTES, REDIS, redis_url
+from .vault import Vault
 
-MODES = ("cache", "read-only", "record", "refresh", "replay", "off")
+MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 
+
+SECRETS = ("ai_cache_secret", "ai_cache_encryption_key")
+"""Options whose values are never shown, and are better set in the environment."""
+
+REPEATS = ("last", "first", "error")
 
 LIST = Sequence[str]
 """The type of options that may be given several times, as mitmproxy writes it."""
@@ -53,19 +61,34 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "Where answers are kept: sqlite:///PATH (default: cache.sqlite3 in your cache directory), redis://HOST:PORT, "
         "rediss:// (TLS; ?ssl_ca_certs=FILE), redis+sentinel://HOST,HOST/SERVICE, redis+cluster://HOST,HOST or "
-        "unix:///SOCKET (Redis or Valkey, for a team), or memory: (gone when the proxy stops).",
+        "unix:///SOCKET (Redis or Valkey, for a team), cassettes:DIR (files in git), or memory: (gone when the proxy "
+        "stops).",
     ),
     Option(
         "ai_cache_mode",
         str,
-        "cache",
+        "auto",
         "cache: hits are answered, complete 200s of AI calls are kept. read-only: hits are answered, nothing is kept. "
         "record: what is recorded is answered, all else on AI hosts is forwarded and kept, every status and method. "
         "refresh: always forward, replace what is kept. replay: strict, a miss is an error and the network is never "
-        "touched. off: everything passes.",
+        "touched. off: everything passes. auto: cache; on a store of cassettes record, or replay where CI is set.",
         MODES,
     ),
     Option("ai_cache_ttl", str, "7d", "How long an entry may answer, for example 30m, 12h, 7d; 0 for ever."),
+    Option(
+        "ai_cache_stale_if_error",
+        str,
+        "0",
+        "How long beyond its TTL an entry may still answer when the provider says 429 or 5xx or cannot be reached, for "
+        "example 1d. Such an answer is marked STALE.",
+    ),
+    Option(
+        "ai_cache_single_flight",
+        bool,
+        True,
+        "Identical calls in flight at once make one call to the provider; the others get its answer, streams live. In "
+        "mode cache.",
+    ),
     Option(
         "ai_cache_live_ttl",
         str,
@@ -104,6 +127,12 @@ OPTIONS: tuple[Option, ...] = (
         "any host; on these, record and replay take in everything.",
     ),
     Option(
+        "ai_cache_allow_hosts",
+        LIST,
+        (),
+        "Hosts (globs) that a replay lets through to the network although they are no AI hosts.",
+    ),
+    Option(
         "ai_cache_fail_mode",
         str,
         "skip",
@@ -132,6 +161,13 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "Makes keys an HMAC, so that who can read a shared store cannot test guesses. Better set in "
         "AI_CACHE_SECRET than on a command line.",
+    ),
+    Option(
+        "ai_cache_encryption_key",
+        str,
+        "",
+        "Encrypts entries in the store (AES-GCM): 32 random bytes as 64 hex digits, from openssl rand -hex 32. Their "
+        "key, date, model, URL and size stay readable. Better set in AI_CACHE_ENCRYPTION_KEY than on a command line.",
     ),
     Option(
         "ai_cache_samples",
@@ -185,6 +221,28 @@ OPTIONS: tuple[Option, ...] = (
         "More hosts (globs) whose OpenAI-style streams end without data: [DONE].",
     ),
     Option(
+        "ai_cache_redact",
+        LIST,
+        (),
+        "NAME=PATTERN: more secrets (regular expressions) that recordings must not hold, for example "
+        "employee=E-[0-9]{6}. Keys, tokens and passwords in known forms are found without it.",
+    ),
+    Option(
+        "ai_cache_repeat",
+        str,
+        "last",
+        "What a replay answers when a request comes more often than it was recorded. last: the last answer again. "
+        "first: the first one. error: a miss.",
+        REPEATS,
+    ),
+    Option(
+        "ai_cache_keep_retries",
+        bool,
+        False,
+        "record also keeps a 429 or 5xx that was followed by another answer. Without it replays need not wait for "
+        "retries.",
+    ),
+    Option(
         "ai_cache_record_broken",
         bool,
         False,
@@ -225,22 +283,32 @@ class Settings:
 
     store: str = ""
     mode: str = "cache"
+    """Never `auto`."""
+    mode_why: str = ""
+    """Why it is this one where nobody named it."""
     ttl: float = 604800
+    stale_if_error: float = 0
+    single_flight: bool = True
     live_ttl: float = 3600
     max_size: int = 1 << 30
     near_size: int = 64 << 20
     max_body: int = 10 << 20
     lookup_timeout: float = 0.25
     hosts: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    redact: tuple[Pattern, ...] = ()
     fail_mode: str = "skip"
     bypass_on: tuple[tuple[str, str], ...] = ()
     isolate: Isolation | None = None
     """None is `auto`."""
     namespace: str = ""
+    vault: Vault | None = None
     samples: int = 1
     key_rules: KeyRules = field(default_factory=KeyRules)
     skip_stop_reasons: frozenset[str] = frozenset()
     no_done_hosts: tuple[str, ...] = ()
+    repeat: str = "last"
+    keep_retries: bool = False
     record_broken: bool = False
     headers: bool = True
     websocket: str = "auto"
@@ -259,26 +327,43 @@ class Settings:
         """Whether all exchanges with AI hosts count, not only calls that can be answered from a cache."""
         return self.mode in ("record", "replay")
 
+    @property
+    def sequences(self) -> bool:
+        """Whether the n-th identical request of a run has an answer of its own."""
+        return self.mode in ("record", "refresh", "replay")
+
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`."""
+    def parse(cls, values: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`.
+
+        Of `environ` only `CI` counts, for the mode on cassettes.
+        """
         given = {option.name.removeprefix("ai_cache_"): option.default for option in OPTIONS}
         given |= {name.removeprefix("ai_cache_"): value for name, value in values.items()}
         check = _Check(given)
+        store = check.store()
+        mode, why = check.mode(store, environ.get("CI", "").lower() not in ("", "0", "false"))
+        given["mode"] = mode
         return cls(
-            store=check.store(),
-            mode=check.choice("mode", MODES),
+            store=store,
+            mode=mode,
+            mode_why=why,
             ttl=check.using("ttl", units.duration),
+            stale_if_error=check.using("stale_if_error", units.duration),
+            single_flight=given["single_flight"],
             live_ttl=check.using("live_ttl", units.duration),
             max_size=check.using("max_size", units.size),
             near_size=check.using("near_size", units.size),
             max_body=check.using("max_body", units.size),
             lookup_timeout=check.lookup_timeout(),
             hosts=tuple(given["hosts"]),
+            allow_hosts=tuple(given["allow_hosts"]),
+            redact=check.each("redact", parse_pattern),
             fail_mode=check.choice("fail_mode", ("skip", "warn", "error")),
             bypass_on=check.each("bypass_on", _bypass_rule),
             isolate=None if given["isolate"] == "auto" else check.using("isolate", Isolation.parse, prefix=False),
             namespace=given["namespace"],
+            vault=check.using("encryption_key", lambda text: Vault.parse(text) if text else None),
             samples=check.samples(),
             key_rules=KeyRules(
                 headers=tuple(name.lower() for name in given["key_headers"]),
@@ -290,6 +375,8 @@ class Settings:
             ),
             skip_stop_reasons=frozenset(reason.lower() for reason in given["skip_stop_reasons"]),
             no_done_hosts=tuple(given["no_done_hosts"]),
+            repeat=check.choice("repeat", REPEATS),
+            keep_retries=given["keep_retries"],
             record_broken=given["record_broken"],
             headers=given["headers"],
             websocket=check.choice("websocket", ("auto", "pass", "refuse")),
@@ -324,6 +411,19 @@ class _Check:
             raise SettingsError(f"ai_cache_samples is {value}; write a number from 1 to 1000")
         return value
 
+    def mode(self, store: str, ci: bool) -> tuple[str, str]:
+        """The mode, and why it is this one where nobody named it."""
+        mode = self.choice("mode", MODES)
+        if not store.startswith(CASSETTES):
+            return ("cache" if mode == "auto" else mode), ""
+        if mode == "auto":
+            return ("replay", "cassettes, and CI is set") if ci else ("record", "cassettes")
+        if mode == "cache":
+            raise SettingsError("ai_cache_mode is cache on cassettes; write record, replay, refresh or read-only")
+        if self.given["encryption_key"]:
+            raise SettingsError("cassettes are made to be read and cannot be encrypted; unset ai_cache_encryption_key")
+        return mode, ""
+
     def lookup_timeout(self) -> float:
         seconds = self.using("lookup_timeout", units.duration)
         return max(seconds, 10.0) if self.given["mode"] == "replay" else seconds
@@ -333,10 +433,10 @@ class _Check:
         if url.startswith(REDIS):
             self.using("store", redis_url.parse)
             return url
-        if not url.startswith(("sqlite:///", "memory:")) or url == "sqlite:///":
+        if not url.startswith(("sqlite:///", "memory:", CASSETTES)) or url in ("sqlite:///", CASSETTES):
             raise SettingsError(
                 f"ai_cache_store is {url.partition('://')[0]!r}...; write sqlite:///PATH (an absolute path begins "
-                f"sqlite:////), memory:, or one for a team: {redis_url.FORMS}"
+                f"sqlite:////), cassettes:DIR, memory:, or one for a team: {redis_url.FORMS}"
             )
         return url
 

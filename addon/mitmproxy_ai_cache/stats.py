@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from . import replay, units
 from .exchange import Exchange
+from .protocols.base import Ending
 
 logger = logging.getLogger("ai-cache")
 
@@ -17,10 +20,24 @@ SAMPLED_OFTEN = 3
 """One answer served this often to a call that samples deserves a word in the summary."""
 
 
+_EXPLAINED = 100
+"""Refused calls that a report tells of."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """A call that a replay has no answer for."""
+
+    line: str
+    explanation: tuple[str, ...]
+
+
 class Stats:
     """Counts of a proxy's life."""
 
-    def __init__(self) -> None:
+    def __init__(self, store_failures: Counter[str] | None = None) -> None:
+        self.store_failures = Counter() if store_failures is None else store_failures
+        """What went wrong with the store, by kind; the store counts it."""
         self.calls = 0
         self.statuses: Counter[str] = Counter()
         self.reasons: Counter[tuple[str, str]] = Counter()
@@ -29,6 +46,10 @@ class Stats:
         self.not_stored: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """Requests that a replay or `fail_mode` refused, by host."""
+        self.misses: list[RefusedCall] = []
+        """Calls that were refused, the first ones."""
+        self.tokens: Counter[str] = Counter()
+        """Token endpoints that were answered here, by host."""
         self.refused_upgrades = 0
         self.connections = 0
         """Connections of clients to the proxy."""
@@ -41,6 +62,7 @@ class Stats:
         self._served: Counter[str] = Counter()
 
     def hit(self, exchange: Exchange) -> None:
+        """Answered from an entry, fresh or stale."""
         self._count(exchange)
         entry = exchange.entry
         assert entry is not None
@@ -49,6 +71,11 @@ class Stats:
         self.saved_tokens += entry.input_tokens + entry.output_tokens
         self.saved_seconds += max(0.0, entry.total - exchange.seconds())
         logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
+
+    def followed(self, exchange: Exchange, ending: Ending) -> None:
+        """Answered from the stream of an identical call in flight."""
+        self._count(exchange)
+        logger.info("%s", describe(exchange, "live" if ending is not Ending.ABORTED else "broke off"))
 
     def forwarded(self, exchange: Exchange, kept: str) -> None:
         """`kept`: `stored`, or why not."""
@@ -60,14 +87,20 @@ class Stats:
         note = kept if kept in ("stored", "") else f"not stored: {kept}"
         logger.info("%s", describe(exchange, "" if exchange.status == "BYPASS" else note))
 
-    def refusal(self, exchange: Exchange) -> None:
+    def answered_locally(self, host: str) -> None:
+        """A token endpoint that a replay answered itself."""
+        _count_bounded(self.tokens, host)
+
+    def refusal(self, exchange: Exchange, explanation: Sequence[str] = ()) -> None:
         """An error of our own: a miss in replay, `only-if-cached`, a host that is not let through."""
+        if exchange.call is not None and len(self.misses) < _EXPLAINED:
+            self.misses.append(RefusedCall(describe(exchange, "refused"), tuple(explanation)))
         if exchange.call is not None:
             self._count(exchange)
         else:
             _count_bounded(self.refused, exchange.request.host)
         level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
-        logger.log(level, "%s", describe(exchange, "refused"))
+        logger.log(level, "%s", "\n  ".join([describe(exchange, "refused"), *explanation]))
 
     def tunnelled(self, host: str) -> None:
         """A connection that is not read. Its host and the count are all that is ever said of it."""
@@ -112,6 +145,9 @@ class Stats:
             if reason != "no-entry"
         ]
         lines += [f"  not stored, {reason}: {count}" for reason, count in self.not_stored.most_common()]
+        if self.store_failures:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in self.store_failures.most_common())
+            lines.append(f"  store failures: {kinds}")
         lines += [f"  refused {replay.printable(host)}: {count}" for host, count in self.refused.most_common(10)]
         if self.refused_upgrades:
             lines.append(f"  WebSocket upgrades refused: {self.refused_upgrades} (clients go on over HTTP)")
@@ -143,8 +179,10 @@ class Stats:
             "reasons": {f"{status} {reason}": count for (status, reason), count in self.reasons.items()},
             "stored": self.stored,
             "not_stored": dict(self.not_stored),
+            "store_failures": dict(self.store_failures),
             "saved": {"tokens": self.saved_tokens, "seconds": round(self.saved_seconds, 3)},
             "refused": dict(self.refused),
+            "misses": [{"call": miss.line, "explanation": list(miss.explanation)} for miss in self.misses],
             "passed_unread": dict(self.tunnels),
             "not_trusted": dict(self.distrust),
         }

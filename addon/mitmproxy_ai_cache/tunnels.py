@@ -26,7 +26,8 @@ class Tunnels:
         address = data.context.server.address
         host = data.client_hello.sni or (address[0] if address else "")
         # A strict replay answers for every host: a refusal that can be read beats a broken connection.
-        if cache is None or cache.settings.mode == "replay" or host in cache.hosts:
+        strict = cache is not None and cache.settings.mode == "replay" and host not in cache.allowed
+        if cache is None or strict or host in cache.hosts:
             return
         data.ignore_connection = True
         cache.stats.tunnelled(host)

@@ -10,7 +10,17 @@ from typing import NoReturn
 
 from .. import __version__
 
-COMMANDS = ("run", "serve", "env", "doctor", "demo", "config", "options", "profiles", "rm", "addon-path")
+COMMANDS = (
+    "run", "serve", "env", "doctor", "demo", "import", "scan", "rm",
+    "config", "options", "profiles", "addon-path",
+)  # fmt: skip
+
+_MODULES = {"import": "import_"}
+"""Commands that Python keeps the name of for itself."""
+
+
+def _module(command: str) -> str:
+    return _MODULES.get(command, command.replace("-", "_"))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((word for word in arguments if not word.startswith("-") or word == "--version"), "")
     for name in COMMANDS:
         # Only the chosen command is imported in full: `ai-cache addon-path` need not load a proxy.
-        module = importlib.import_module(f".{name.replace('-', '_')}", __name__) if chosen in (name, "") else None
+        module = importlib.import_module(f".{_module(name)}", __name__) if chosen in (name, "") else None
         summary = module.SUMMARY if module else None
         added = subparsers.add_parser(
             name, help=summary, description=summary and summary[0].upper() + summary[1:] + "."

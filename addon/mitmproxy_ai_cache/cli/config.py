@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..settings import Settings, SettingsError, default_store
+from ..settings import SECRETS, Settings, SettingsError, default_store
 from ..stores import REDIS
 from ..stores.redis_url import shown
 from .proxy import add_options, failed
@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _shown(name: str, value: Any) -> str:
-    if name == "ai_cache_secret":
+    if name in SECRETS:
         return "(set)" if value else ""
     if name == "ai_cache_store":
         url = value or default_store()

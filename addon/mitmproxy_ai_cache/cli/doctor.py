@@ -22,7 +22,8 @@ from .. import replay, trust
 from ..demo.stage import stage
 from ..master import ProxyMaster
 from ..settings import Settings, SettingsError
-from ..stores import StoreError, for_url
+from ..store_of import store_of
+from ..stores import StoreError
 from . import outer, probes
 from .environment import variables
 from .proxy import add_address
@@ -83,7 +84,7 @@ def _machine(arguments: argparse.Namespace) -> Iterator[Check]:
 
 def _store(arguments: argparse.Namespace) -> Check:
     async def entries(settings: Settings) -> tuple[str, int]:
-        store = for_url(settings.store, settings.max_size)
+        store = store_of(settings, writable=True)
         await store.open()
         count = await store.count()
         await store.close()

@@ -31,8 +31,12 @@ class StartError(Exception):
 
 
 def add_options(parser: argparse.ArgumentParser, port: int) -> None:
-    parser.add_argument("--store", metavar="URL", help="sqlite:///PATH (default: in your cache directory) or memory:")
-    parser.add_argument("--mode", choices=MODES, help="what to do with calls (default: cache)")
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="sqlite:///PATH (default: in your cache directory), cassettes:DIR, memory:, redis://...",
+    )
+    parser.add_argument("--mode", choices=MODES, help="what to do with calls (default: cache; see ai-cache options)")
     add_address(parser, port)
     parser.add_argument("--hosts", action="append", metavar="GLOB", help="one more AI host; may be repeated")
     parser.add_argument(

@@ -13,7 +13,8 @@ from .. import replay, units
 from ..entry import Entry
 from ..selection import Selection, host_of
 from ..settings import Settings, SettingsError
-from ..stores import Store, StoreError, for_url
+from ..store_of import store_of
+from ..stores import Store, StoreError
 from .proxy import failed
 from .sources import gather
 
@@ -85,7 +86,7 @@ def selected(arguments: argparse.Namespace, now: float) -> Selection:
 
 
 async def _remove(settings: Settings, selection: Selection, dry_run: bool) -> int:
-    store = for_url(settings.store, settings.max_size)
+    store = store_of(settings, writable=True)
     try:
         await store.open()
         if store.purges_at_once and selection.given == ("namespace",) and not dry_run:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import LIST, OPTIONS, Option, SettingsError, near
+from ..stores import CASSETTES
 
 _FLAGS = {"store": "store", "mode": "mode", "hosts": "hosts"}
 
@@ -104,7 +105,7 @@ def _from_toml(option: Option, raw: Any, file: Path) -> Any:
         raw = str(raw)
     if not isinstance(raw, option.type) or (option.type is int and isinstance(raw, bool)):
         raise SettingsError(f"{file}: {option.name.removeprefix('ai_cache_')} must be a {option.type.__name__}")
-    prefix = "sqlite:///"
-    if option.name == "ai_cache_store" and raw.startswith(prefix):
-        return prefix + str((file.parent / os.path.expanduser(raw.removeprefix(prefix))).absolute())
+    for prefix in ("sqlite:///", CASSETTES) if option.name == "ai_cache_store" else ():
+        if raw.startswith(prefix):
+            return prefix + str((file.parent / os.path.expanduser(raw.removeprefix(prefix))).absolute())
     return raw

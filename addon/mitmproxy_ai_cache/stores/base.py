@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from functools import cached_property
 
 from ..entry import BrokenEntry, Entry
+from ..vault import VARIABLE, LockedEntry, Vault, is_sealed
 
 logger = logging.getLogger("ai-cache")
 
@@ -36,6 +37,9 @@ class Store(ABC):
     """Whether `purge` takes one write, however much is kept."""
     dropped = 0
     """Writes that were given up: the queue was full, or the disk was."""
+    vault: Vault | None = None
+    """Encrypts what is stored."""
+    _said_locked = False
 
     @cached_property
     def failures(self) -> Counter[str]:
@@ -58,12 +62,38 @@ class Store(ABC):
         if packed is None:
             return None
         try:
-            return Entry.unpack(packed)
+            return self._unpacked(key, packed)
+        except LockedEntry as error:
+            # Not ours to remove: somebody else's proxy can read it. It is replaced when the answer comes again.
+            self.failures["locked-entry"] += 1
+            if not self._said_locked:
+                self._said_locked = True
+                logger.warning("ai-cache: entry %s cannot be read: %s", key[:12], error)
+            return None
         except BrokenEntry as error:
             self.failures["broken-entry"] += 1
             logger.warning("ai-cache: entry %s is broken (%s) and was removed", key[:12], error)
             self.remove(key, namespace)
             return None
+
+    def _unpacked(self, key: str, answer: bytes, request: bytes | None = None) -> Entry:
+        """The entry of packed bytes that were found under `key`. Raises `BrokenEntry`."""
+        if self.vault is not None:
+            answer = self.vault.open(answer, key, "answer")
+            request = None if request is None else self.vault.open(request, key, "request")
+        elif is_sealed(answer):
+            raise LockedEntry(f"it is encrypted; set {VARIABLE}")
+        entry = Entry.unpack(answer, request)
+        if entry.key != key:  # a damaged index leads to another's, or somebody else put it there
+            raise BrokenEntry("the answer of another call")
+        return entry
+
+    def _packed(self, entry: Entry) -> tuple[bytes, bytes]:
+        """Answer and request as they are stored."""
+        answer, request = entry.pack_answer(), entry.pack_request()
+        if self.vault is None:
+            return answer, request
+        return self.vault.seal(answer, entry.key, "answer"), self.vault.seal(request, entry.key, "request")
 
     @abstractmethod
     async def read(self, key: str, namespace: str = "") -> bytes | None:

@@ -49,13 +49,13 @@ class MemoryStore(Store):
             if kept is None:
                 continue
             try:
-                yield Entry.unpack(kept.answer, kept.request)
+                yield self._unpacked(key, kept.answer, kept.request)
             except BrokenEntry:
                 self.failures["broken-entry"] += 1
 
     def put(self, entry: Entry) -> bool:
         self.remove(entry.key)
-        kept = _Kept(entry.pack_answer(), entry.pack_request(), entry.issued, entry.namespace)
+        kept = _Kept(*self._packed(entry), entry.issued, entry.namespace)
         if kept.size > self._max_size:
             self.dropped += 1
             self.failures["too-large"] += 1

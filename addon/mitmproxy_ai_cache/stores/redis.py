@@ -84,16 +84,6 @@ class RedisStore(Store):
 
     # Reading
 
-    async def get(self, key: str, namespace: str = "") -> Entry | None:
-        entry = await super().get(key, namespace)
-        if entry is not None and entry.key != key:
-            # Somebody else writes to this server too; an answer to another request must never be given.
-            self.failures["broken-entry"] += 1
-            logger.warning("ai-cache: entry %s holds the answer of another request and was removed", key[:12])
-            self.remove(key, namespace)
-            return None
-        return entry
-
     async def read(self, key: str, namespace: str = "") -> bytes | None:
         name = (namespace, key)
         waiting = self._queue.pending(name)
@@ -181,7 +171,7 @@ class RedisStore(Store):
             if value is None:
                 continue
             try:
-                entry = Entry.unpack(*_parts(value))
+                entry = self._unpacked(name.rpartition(":")[2], *_parts(value))
             except BrokenEntry:
                 self.failures["broken-entry"] += 1
                 continue
@@ -203,8 +193,8 @@ class RedisStore(Store):
     # Writing
 
     def put(self, entry: Entry) -> bool:
-        packed, request = entry.pack_answer(), entry.pack_request()
-        expires = max(1, int(entry.ttl)) if entry.ttl else _FOR_EVER
+        packed, request = self._packed(entry)
+        expires = max(1, int(entry.ttl + entry.grace)) if entry.ttl else _FOR_EVER
         send = partial(self._send_entry, value=_joined(packed, request), expires=expires)
         name = (entry.namespace, entry.key)
         self._reading.pop(name, None)

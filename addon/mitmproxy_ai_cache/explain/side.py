@@ -1,0 +1,121 @@
+"""One side of a comparison: a request as its key sees it, sent or recorded.
+
+Everything here comes from the functions that the key is made with. What they leave out cannot be told apart here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from .. import body as bodies
+from ..canonical import DROP, Rules
+from ..entry import Entry
+from ..json_body import Json
+from ..key import KeyRules, body_bytes, fingerprint, header_lines, public_query, target_of
+from ..messages import Headers, Request
+from ..protocols import ANYTHING, Registry
+from ..protocols.base import Call
+from ..recorded import address
+
+_ANY_SIZE = 1 << 31
+
+
+@dataclass(frozen=True)
+class Side:
+    """A request, the call it is, and the rules its key is made by. Computed as it is asked for: most never are."""
+
+    request: Request
+    call: Call
+    rules: KeyRules
+    namespace: str = ""
+
+    @cached_property
+    def target(self) -> list[bytes]:
+        return target_of(self.request, self.rules.aliases)[0]
+
+    @cached_property
+    def path(self) -> str:
+        """The path, or the alias that stands for it."""
+        return target_of(self.request, self.rules.aliases)[1]
+
+    @cached_property
+    def query(self) -> list[tuple[str, str]]:
+        """The parameters that count, as they were spelled, in their order."""
+        pairs = (pair.partition("=") for pair in public_query(self.request.query).split("&") if pair)
+        return [(name, value) for name, _, value in pairs]
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """The header fields that count, their lists sorted."""
+        lines = header_lines(self.call, self.request, self.rules.headers)
+        pairs = (line.decode("utf-8", "surrogatepass").partition("=") for line in lines)
+        return {name: value for name, _, value in pairs}
+
+    @cached_property
+    def body(self) -> tuple[str, bytes]:
+        """The kind of the body and the bytes it counts by."""
+        kind, counted = body_bytes(self.call, self.rules)
+        return kind.decode(), counted
+
+    @cached_property
+    def value(self) -> Json:
+        """The body in the canonical form of `canonical.py`, where its kind is `json`."""
+        return orjson.loads(self.body[1])
+
+    def fingerprint(self, rules: KeyRules) -> str:
+        return fingerprint(self.call, self.request, (), rules)
+
+    def position(self, path: tuple[Any, ...]) -> tuple[Any, ...]:
+        """`path` into the canonical form as one into the body that was sent: rules may have dropped items before it."""
+        rules = self.rules.rules_for(self.call)
+        if rules is None:
+            return path
+        place, found = self.call.body.json, []
+        for step in path:
+            if rules is not None and isinstance(place, list) and not isinstance(step, str):
+                kept = _kept(place, rules)
+                step = (kept[step[0]], kept[step[1]]) if isinstance(step, tuple) else kept[step]
+            found.append(step)
+            below = isinstance(step, str) and isinstance(place, dict) and step in place
+            inside = isinstance(step, int) and isinstance(place, list)
+            if not (below or inside):
+                return tuple(found) if len(found) == len(path) else path
+            place = place[step]
+            rules = rules.child(str(step)) if rules is not None else None
+        return tuple(found)
+
+
+def _kept(items: list[Json], rules: Rules) -> list[int]:
+    """The positions of those items that the key's rules leave in."""
+    kept = []
+    for index, item in enumerate(items):
+        below = rules.child(str(index))
+        if below is None or below.rewrite is None or below.rewrite(item) is not DROP:
+            kept.append(index)
+    return kept
+
+
+def recorded_side(entry: Entry, sent: Side, registry: Registry) -> Side:
+    """The request of `entry`. An entry does not keep its Host header: it is the one of `sent` where the host is."""
+    scheme, host, port, path, query = address(entry.url, sent.request)
+    headers = list(entry.request_headers)
+    authority = ""
+    if (scheme, host.lower(), port) == (sent.request.scheme, sent.request.host.lower(), sent.request.port):
+        authority = sent.request.authority
+        headers += [(name, value) for name, value in sent.request.headers if name.lower() == "host"]
+    else:
+        headers.append(("host", host))
+    request = Request(
+        entry.method, scheme, host, port, path, query, Headers(headers), entry.request, authority=authority
+    )
+    body = bodies.read(request, _ANY_SIZE)
+    call = registry.recognise(request, body) if entry.protocol != ANYTHING.name else None
+    return Side(request, call or ANYTHING.recognise(request, body), sent.rules, entry.namespace)
+
+
+def sent_side(request: Request, call: Call | None, rules: KeyRules, namespace: str) -> Side:
+    return Side(request, call or ANYTHING.recognise(request, bodies.read(request, _ANY_SIZE)), rules, namespace)

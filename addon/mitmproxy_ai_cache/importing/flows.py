@@ -1,0 +1,60 @@
+"""Flow files of mitmproxy (`mitmdump -w`). The one importer that needs mitmproxy, for its reader of old versions."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import BinaryIO
+
+from mitmproxy import exceptions, http
+from mitmproxy.io import FlowReader
+
+from .. import bridge
+from ..protocols.base import Ending
+from .recorded import BrokenRecording, Recorded, Skipped, Unusable, answer_headers, request, status
+
+
+def read(file: BinaryIO) -> Iterator[Recorded | Skipped]:
+    """The flows in their order. Raises `BrokenRecording` where the file breaks off."""
+    try:
+        for flow in FlowReader(file).stream():
+            try:
+                yield _recorded(flow) if isinstance(flow, http.HTTPFlow) else Skipped("no HTTP")
+            except Unusable as error:
+                yield Skipped(str(error))
+    except (exceptions.FlowReadException, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise BrokenRecording(f"the flow file cannot be read on ({error})") from None
+
+
+def _recorded(flow: http.HTTPFlow) -> Recorded:
+    response = flow.response
+    if flow.websocket is not None:
+        raise Unusable("a WebSocket")
+    if response is None:
+        raise Unusable("no answer")
+    if response.raw_content is None:
+        raise Unusable("the flow has no body of the answer; mitmproxy keeps none of what it streams")
+    wire = bridge.request_from(flow)
+    headers = bridge.headers_from(response.headers.fields)
+    ending = Ending.ABORTED if flow.error else bridge.ending_of(flow)
+    ended = response.timestamp_end or response.timestamp_start
+    # In transparent and local mode the address is an IP address; clients of our proxy will name the host.
+    url = flow.request.pretty_url if _is_address(flow.request.host) else flow.request.url
+    return Recorded(
+        request=replace(request(wire.method, url, wire.headers, wire.body), path=wire.path, query=wire.query),
+        status=status(response.status_code),
+        headers=answer_headers(headers, response.raw_content),
+        body=response.raw_content,
+        when=flow.request.timestamp_start,
+        seconds=max(0.0, ended - flow.request.timestamp_start),
+        ending=ending,
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

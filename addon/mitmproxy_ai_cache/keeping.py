@@ -1,0 +1,223 @@
+"""A captured answer -> what the gate says of it, the entry it becomes, and the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+from . import content_coding, gate, policy, replay
+from .entry import Entry
+from .exchange import Exchange
+from .flight import Flights, LiveStream
+from .key import counting_headers, public_query
+from .messages import Headers, Request
+from .protocols.base import Answer, Call, Ending, Verdict
+from .redact import Pattern, redact, redact_fields
+from .sequences import Sequences, base, nth, number
+from .settings import Settings
+from .stats import Stats
+from .stores import Store, StoreError
+
+logger = logging.getLogger("ai-cache")
+
+_IN_THREAD_FROM = 256 * 1024
+"""Bytes: judging a longer answer takes milliseconds and leaves the event loop."""
+
+
+class Keeper:
+    """Keeps in `store` what proved complete, and tells those who wait for it. `run` names the life of this proxy."""
+
+    def __init__(self, settings: Settings, store: Store, stats: Stats, sequences: Sequences, run: str) -> None:
+        self.settings = settings
+        self.store = store
+        self.stats = stats
+        self.sequences = sequences
+        self.run = run
+        self.flights = Flights()
+        self._finishing: dict[str, asyncio.Task[None]] = {}
+
+    def unfinished(self, key: str) -> asyncio.Task[None] | None:
+        """The task that judges an answer of this key."""
+        return self._finishing.get(key)
+
+    def finish(
+        self, exchange: Exchange, headers: Headers, body: bytes | None, ending: Ending, why_not: str = ""
+    ) -> None:
+        """The message has ended. Judge and keep it in a task of its own: the client does not wait for that.
+
+        `body` is None where it was not captured; `why_not` says why it must not be kept.
+        """
+        exchange.ended = time.monotonic()
+        whole = ending is not Ending.ABORTED
+        if isinstance(exchange.capture, LiveStream) and whole:
+            exchange.capture.close(whole=True)
+        if exchange.status == "STALE" and exchange.entry is not None:
+            self.land(exchange, exchange.entry)  # whoever waits is not sent to a provider that fails, either
+            self.stats.hit(exchange)
+        elif body is None or why_not or not exchange.key:
+            reason = why_not or self._why_uncaptured(exchange)
+            self.fail(exchange, whole=whole, hopeless=bool(why_not), left=exchange.left)
+            self.stats.forwarded(exchange, reason)
+        else:
+            if self.settings.sequences and is_refusal(exchange.status_code) and not self.settings.keep_retries:
+                self.sequences.again(base(exchange.key), number(exchange.key))
+            self._keep_in_a_task(exchange, headers, body, ending)
+
+    def _keep_in_a_task(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
+        key = exchange.key
+        task = asyncio.create_task(self._judge_and_keep(exchange, headers, body, ending), name="ai-cache keep")
+        if not task.done():
+            self._finishing[key] = task
+            task.add_done_callback(lambda done: self._finished(key, done))
+
+    def _finished(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._finishing.get(key) is task:
+            del self._finishing[key]
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("ai-cache: an answer could not be judged", exc_info=error)
+
+    def _why_uncaptured(self, exchange: Exchange) -> str:
+        if exchange.status == "BYPASS" or not exchange.decision.keep:
+            return "no-store" if exchange.control.no_store else ""
+        return f"status-{exchange.status_code}" if exchange.status_code else "no-answer"
+
+    async def _judge_and_keep(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
+        await asyncio.sleep(0)  # tasks are eager: let the last chunk go first
+        call = exchange.call
+        assert call is not None
+        arguments = (call, exchange.status_code, headers, body, ending, self.settings.max_body)
+        try:
+            if len(body) >= _IN_THREAD_FROM:
+                answer, verdict = await asyncio.to_thread(judge, *arguments)
+            else:
+                answer, verdict = judge(*arguments)
+        except Exception as error:
+            # What a gate stumbles over is no answer to keep.
+            logger.error("ai-cache: an answer could not be judged and is not kept", exc_info=error)
+            self.fail(exchange, hopeless=True)
+            self.stats.forwarded(exchange, "unjudgeable")
+            return
+        self._forget_issuer(call, answer)
+        reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
+        entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run)
+        if self.settings.sequences:
+            entry = await asyncio.to_thread(without_secrets, entry, self.settings.redact)
+        if not reason and not self.store.put(entry):
+            reason = "store-dropped"
+        if reason in ("", "store-dropped"):
+            self.land(exchange, entry)
+        else:
+            self.fail(exchange, whole=verdict.whole, hopeless=verdict.whole, left=exchange.left)
+        self.stats.forwarded(exchange, reason or "stored")
+        if not reason and self.settings.mode == "refresh" and number(entry.key) == 1:
+            await self._forget_tail(entry)
+
+    async def _forget_tail(self, first: Entry) -> None:
+        """A sequence whose first answer was bought again has only the answers of this run."""
+        with suppress(StoreError):
+            place = 2
+            while await self.store.read(nth(first.key, place), first.namespace) is not None:
+                if place > self.sequences.asked(first.key):
+                    self.store.remove(nth(first.key, place), first.namespace)
+                place += 1
+
+    def _forget_issuer(self, call: Call, answer: Answer) -> None:
+        """The provider no longer knows the id this call builds on: the entry that issued it leads nowhere."""
+        named = call.protocol.names(call)
+        if not (named and self.settings.stores and answer.status in (400, 404)):
+            return
+        if b"previous_response_not_found" in answer.body or named.encode() in answer.body:
+            self.store.remove_issuer(named)
+
+    def land(self, exchange: Exchange, entry: Entry) -> None:
+        if exchange.flight is not None:
+            self.flights.landed(exchange.flight, entry)
+            self._end_lead(exchange)
+
+    def fail(self, exchange: Exchange, *, whole: bool = False, hopeless: bool = False, left: bool = False) -> None:
+        if exchange.flight is not None:
+            self.flights.failed(exchange.flight, whole=whole, hopeless=hopeless, left=left)
+            self._end_lead(exchange)
+
+    def _end_lead(self, exchange: Exchange) -> None:
+        exchange.flight = None
+        self.store.release(exchange.key)
+
+    async def close(self) -> None:
+        """Wait for what is being judged."""
+        if self._finishing:
+            await asyncio.wait(self._finishing.values(), timeout=5)
+
+
+def is_refusal(status: int) -> bool:
+    """Whether a client asks again after this status, to see another answer."""
+    return status == 429 or status >= 500
+
+
+def judge(call: Call, status: int, headers: Headers, body: bytes, ending: Ending, limit: int) -> tuple[Answer, Verdict]:
+    """The answer with its content coding undone, at most `limit` bytes of it, and the verdict."""
+    content_type = headers.get("content-type")
+    try:
+        decoded = content_coding.decode(body, headers.get("content-encoding"), limit)
+    except content_coding.UnknownCoding:
+        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", "unknown-coding")
+    except content_coding.TooLarge:
+        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", "too-large")
+    if not decoded.complete and ending is Ending.CLEAN:
+        ending = Ending.ABORTED
+    answer = Answer(status, content_type, decoded.body, ending)
+    return answer, gate.verdict(call, answer)
+
+
+def entry_of(
+    exchange: Exchange, call: Call, headers: Headers, answer: Answer, verdict: Verdict, settings: Settings, run: str
+) -> Entry:
+    """What is stored of an exchange that has ended."""
+    request = exchange.request
+    query = public_query(request.query)
+    return Entry(
+        key=exchange.key,
+        created=time.time(),
+        ttl=policy.ttl_of(settings, request, call),
+        grace=settings.stale_if_error,
+        status=answer.status,
+        headers=replay.kept_headers(headers),
+        format=verdict.format,
+        body=answer.body,
+        request=call.body.raw,
+        request_headers=_request_headers(call, request, settings.key_rules.headers),
+        cacheable=verdict.cacheable and not call.bypass,
+        redacted=exchange.redacted,
+        protocol=call.protocol.name,
+        model=call.model,
+        method=request.method,
+        url=request.url + (f"?{query}" if query else ""),
+        stream=call.stream,
+        live=call.live,
+        namespace=policy.namespace(settings, request),
+        run=run,
+        issued=call.protocol.issued(answer),
+        input_tokens=verdict.usage.input,
+        output_tokens=verdict.usage.output,
+        first_byte=exchange.first_byte,
+        total=exchange.seconds(),
+    )
+
+
+def without_secrets(entry: Entry, patterns: tuple[Pattern, ...]) -> Entry:
+    """A recording's answer as it may be kept; its request was redacted before it had a key."""
+    body = redact(entry.body, patterns)
+    headers, found = redact_fields(entry.headers, patterns)
+    if not (found or any(finding.changed for finding in body.findings)):
+        return entry
+    return replace(entry, body=body.data, headers=headers, redacted=True)
+
+
+def _request_headers(call: Call, request: Request, more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    fields = dict(counting_headers(call, request, more))
+    if content_type := request.headers.get("content-type"):
+        fields["content-type"] = content_type
+    return tuple(fields.items())

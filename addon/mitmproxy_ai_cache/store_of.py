@@ -1,0 +1,23 @@
+"""The store that settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .recorded import key_of, rules_of
+from .settings import Settings
+from .stores import CASSETTES, Store, for_url
+from .stores.cassettes import CassetteStore
+
+
+def store_of(settings: Settings, writable: bool | None = None) -> Store:
+    """Not opened yet. Written to where the mode does, unless `writable` says otherwise."""
+    writes = settings.stores if writable is None else writable
+    if settings.store.startswith(CASSETTES):
+        return CassetteStore(settings.store, directory_of(settings), key_of(settings), rules_of(settings), writes)
+    return for_url(settings.store, settings.max_size, writes, settings.near_size, settings.vault)
+
+
+def directory_of(settings: Settings) -> Path:
+    """The directory of cassettes."""
+    return Path(settings.store.removeprefix(CASSETTES)).expanduser()

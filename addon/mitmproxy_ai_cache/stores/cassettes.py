@@ -1,0 +1,289 @@
+"""`cassettes:DIR`: recordings as files in git, one an exchange, made to be reviewed in a pull request.
+
+Look-ups read on the event loop what is small; everything that changes files or tables happens in one thread, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..cassette.file import BrokenCassette, NotWritable
+from ..entry import Entry
+from .base import Store, StoreError
+from .cassette_shelf import Settled, Shelf
+
+logger = logging.getLogger("ai-cache")
+
+_IN_THREAD_FROM = 256 * 1024
+"""Bytes. Reading a longer file takes milliseconds and leaves the event loop."""
+_NEAR = 64 << 20
+"""Bytes of answers that are kept in memory."""
+_WAITING = 256 << 20
+"""Bytes of answers that may wait to be written."""
+_LOOK_AGAIN = 1.0
+"""Seconds. A miss looks for new files at most so often."""
+
+
+@dataclass(frozen=True, slots=True)
+class CassetteFile:
+    """One file, for a verdict and for `prune`."""
+
+    path: str
+    """Relative to the directory, with `/`."""
+    key: str
+    namespace: str
+    created: float
+    """Unix time of its answer, in seconds."""
+    used: bool
+    """This run was answered from it, or wrote it."""
+
+
+class CassetteStore(Store):
+    """`key_of` gives the base key of a recorded request; `rules` changes whenever its keys may.
+
+    One that is not writable changes nothing below `directory`.
+    """
+
+    def __init__(
+        self, url: str, directory: Path, key_of: Callable[[Entry], str], rules: str, writable: bool = True
+    ) -> None:
+        self.url = url
+        self._directory = directory
+        self._writable = writable
+        self._shelf = Shelf(directory, key_of, rules, writable)
+        self._worker: ThreadPoolExecutor | None = None
+        self._pending: dict[str, Entry] = {}
+        self._pending_bytes = 0
+        self._near: OrderedDict[str, tuple[tuple[int, int], Entry]] = OrderedDict()
+        self._near_bytes = 0
+        self._looked = 0.0
+        self._unsettled = False
+        self._complained = False
+
+    async def open(self) -> None:
+        try:
+            if self._writable:
+                self._directory.mkdir(parents=True, exist_ok=True)
+            elif not self._directory.is_dir():
+                raise StoreError(f"there is no directory {self._directory}; record first with ai_cache_mode=record")
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix="ai-cache cassettes")
+            await self._in_thread(self._shelf.load)
+        except OSError as error:
+            raise StoreError(f"cannot read {self._directory}: {error.strerror or error}") from error
+        self._looked = time.monotonic()
+
+    # Reading
+
+    async def get(self, key: str, namespace: str = "") -> Entry | None:
+        """The entry of `key`, without its request."""
+        if waiting := self._pending.get(key):
+            return waiting
+        for attempt in range(3):
+            paths = self._shelf.paths.get(key)
+            if not paths and (attempt or not await self._look_again()):
+                return None
+            paths = paths or self._shelf.paths.get(key, ())
+            for path in paths[:1]:
+                if (entry := await self._entry(path)) is not None:
+                    if path not in self._shelf.used:
+                        self._submit(self._shelf.use, path)
+                    return entry
+        return None
+
+    async def read(self, key: str, namespace: str = "") -> bytes | None:
+        entry = await self.get(key, namespace)
+        return entry.pack_answer() if entry else None
+
+    async def _entry(self, path: str) -> Entry | None:
+        """What the file says now. None, and the tables are mended, where it has changed or cannot be read."""
+        try:
+            stat = self._shelf.directory.stat(path)
+            near = self._near.get(path)
+            if near is not None and near[0] == stat:
+                self._near.move_to_end(path)
+                return near[1]
+            read = partial(self._shelf.entry, path, request=False)
+            entry = read() if stat[0] < _IN_THREAD_FROM else await asyncio.to_thread(read)
+        except BrokenCassette as error:
+            self.failures["broken-entry"] += 1
+            await self._in_thread(self._shelf.broken, path, error)
+            return None
+        except OSError:
+            entry = None
+        if entry is None:
+            await self._in_thread(self._shelf.reread, path)
+            return None
+        self._keep_near(path, stat, entry)
+        return entry
+
+    def _keep_near(self, path: str, stat: tuple[int, int], entry: Entry) -> None:
+        if path in self._near:
+            self._near_bytes -= len(self._near.pop(path)[1].body)
+        self._near[path] = (stat, entry)
+        self._near_bytes += len(entry.body)
+        while self._near_bytes > _NEAR:
+            _, (_, oldest) = self._near.popitem(last=False)
+            self._near_bytes -= len(oldest.body)
+
+    async def _look_again(self) -> bool:
+        """Whether there was time to look for new files; another process may have recorded what is missed."""
+        if time.monotonic() - self._looked < _LOOK_AGAIN:
+            return False
+        self._looked = time.monotonic()
+        try:
+            await self._in_thread(self._shelf.rescan)
+        except OSError as error:
+            raise StoreError(f"cannot read {self._directory}: {error.strerror or error}") from error
+        return True
+
+    async def count(self) -> int:
+        return len(self._shelf.paths)
+
+    async def entries(self) -> AsyncIterator[Entry]:
+        await self.flushed()
+        for path in list(self._shelf.rows):
+            entry = None
+            with suppress(OSError, BrokenCassette):
+                entry = await asyncio.to_thread(self._shelf.entry, path, request=True)
+            if entry is not None:
+                yield entry
+
+    # What the run used
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The files this run was answered from or wrote, as they are named now."""
+        return frozenset(self._shelf.used)
+
+    def unused(self) -> list[str]:
+        """The files this run did not ask for."""
+        return sorted(self._shelf.rows.copy().keys() - self._shelf.used)
+
+    def files(self) -> list[CassetteFile]:
+        """All files, in order."""
+        return [
+            CassetteFile(path, row.key, row.namespace, row.created, path in self._shelf.used)
+            for path, row in sorted(self._shelf.rows.copy().items())
+        ]
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why files are left out, by path."""
+        return dict(self._shelf.problems)
+
+    # Writing
+
+    def put(self, entry: Entry) -> bool:
+        size = len(entry.body) + len(entry.request)
+        if not self._writable or self._worker is None or self._pending_bytes + size > _WAITING:
+            self.dropped += 1
+            self.failures["queue-full"] += 1
+            return False
+        self._pending[entry.key] = entry
+        self._pending_bytes += size
+        self._unsettled = True
+        self._submit(self._write, entry, size)
+        return True
+
+    def _write(self, entry: Entry, size: int) -> None:
+        try:
+            self._shelf.put(entry)
+            self._complained = False
+        except NotWritable as error:
+            self.dropped += 1
+            self.failures["too-large"] += 1
+            logger.warning("ai-cache: an answer is not recorded: %s", error)
+        except OSError as error:
+            self.dropped += 1
+            self.failures["disk"] += 1
+            if not self._complained:
+                self._complained = True
+                logger.warning("ai-cache: cannot write to %s (%s); answers are not kept", self._directory, error)
+        finally:
+            self._pending_bytes -= size
+            if self._pending.get(entry.key) is entry:
+                del self._pending[entry.key]
+
+    def remove(self, key: str, namespace: str = "") -> None:
+        if self._writable:
+            self._pending.pop(key, None)
+            self._submit(self._remove_paths, self._shelf.paths.pop(key, ()), key)
+
+    def remove_issuer(self, issued: str) -> None:
+        rows = self._shelf.rows.copy()
+        waiting = [entry.key for entry in self._pending.copy().values() if entry.issued == issued]
+        for key in {*waiting, *(row.key for row in rows.values() if row.issued == issued)} if issued else ():
+            self.remove(key)
+
+    async def purge(self, namespace: str) -> None:
+        keys = [entry.key for entry in self._pending.copy().values() if entry.namespace == namespace]
+        for key in {*keys, *(row.key for row in self._shelf.rows.copy().values() if row.namespace == namespace)}:
+            self.remove(key)
+        await self.flushed()
+
+    async def delete(self, paths: Iterable[str]) -> None:
+        """Remove these files, and the parts that only they named: for `prune`."""
+        if self._writable:
+            await self._in_thread(self._remove_paths, tuple(paths), "")
+            await self._in_thread(self._shelf.clear_parts)
+
+    def _remove_paths(self, paths: tuple[str, ...], key: str) -> None:
+        try:
+            self._shelf.remove({*paths, *self._shelf.paths.get(key, ())})
+        except OSError as error:
+            self.failures["disk"] += 1
+            logger.warning("ai-cache: cannot remove from %s (%s)", self._directory, error)
+
+    async def settle(self, namespace: str | None = None, drop: bool = False) -> Settled:
+        """Give new recordings the names of the old ones they replace, so that a diff shows changed files.
+
+        Of one namespace, whose test has ended, or of all. `drop`: what a namespace did not ask for any more goes; only
+        for a run that came to its end. Recordings without a namespace are never dropped.
+        """
+        if not self._writable or self._worker is None:
+            return Settled()
+        try:
+            settled: Settled = await self._in_thread(self._shelf.settle, namespace, drop)
+        except OSError as error:
+            self.failures["disk"] += 1
+            logger.warning("ai-cache: the recordings in %s keep their new names (%s)", self._directory, error)
+            return Settled()
+        self._unsettled = self._unsettled and namespace is not None
+        return settled
+
+    async def flushed(self, deadline: float = 5.0) -> None:
+        if self._worker is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._in_thread(int), deadline)
+
+    async def close(self, deadline: float = 5.0) -> None:
+        if self._worker is None:
+            return
+        if self._writable:
+            await self.flushed(deadline)
+            if self._unsettled:
+                await self.settle()
+            await self._in_thread(self._shelf.directory.end_notes)
+            await self._in_thread(self._shelf.write_index)
+        worker, self._worker = self._worker, None
+        worker.shutdown(wait=False)
+
+    # The thread
+
+    def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any] | None:
+        return self._worker.submit(work, *arguments) if self._worker is not None else None
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        if self._worker is None:
+            raise StoreError(f"{self._directory} is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
