@@ -217,7 +217,8 @@ def _print(recordings: list[Recording], part_counts: Counter[str], arguments: ar
         if one.scope != scope:
             scope = one.scope
             print(printable(scope) or ".")
-        print(f"  {paint(one.status, f'{one.status:<10}')} {printable(one.path[len(scope) :].lstrip('/'))}  {one.name}")
+        name = printable(f"{one.path[len(scope) :].lstrip('/')}  {one.name}").rstrip()
+        print(f"  {paint(one.status, f'{one.status:<10}')} {name}")
         for line in _details(one):
             print(f"    {paint(line[:1], printable(line))}".rstrip())
     print(_summary(recordings, part_counts))

@@ -87,9 +87,8 @@ async def _prune(arguments: argparse.Namespace, settings: Settings) -> int:
     if not arguments.dry_run and (doomed or orphans):
         await _remove(settings, list(doomed), orphans)
     said = f"{_count(len(doomed), 'recording')} and {_count(len(orphans), 'part')}"
-    print(
-        f"{said} {'would be ' if arguments.dry_run else ''}removed, {_count(len(files) - len(doomed), 'recording')} left"
-    )
+    would = "would be " if arguments.dry_run else ""
+    print(f"{said} {would}removed, {_count(len(files) - len(doomed), 'recording')} left")
     if not arguments.command and arguments.older_than is None:
         print("ai-cache: recordings are removed with --max-age AGE or -- COMMAND", file=sys.stderr)
     return 0
