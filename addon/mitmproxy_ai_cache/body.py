@@ -13,7 +13,7 @@ from .messages import Request
 _MAX_PARTS = 1000
 """Most parts of a multipart body that are told apart. Real ones have some twenty; each costs microseconds."""
 
-_PARAMETER = re.compile(r""";\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))""", re.DOTALL)
+_PARAMETER = re.compile(r""";\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]++|\\.)*+)"|([^\s;"]*))""", re.DOTALL)
 """RFC 9110 section 5.6.6. Of our own, and linear: `email` takes quadratic time, hours for a header of 10 MB."""
 
 

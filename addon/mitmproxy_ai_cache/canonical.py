@@ -107,7 +107,7 @@ def encode(value: Json, rules: Rules | None = None, normalise: Callable[[str], s
         raise NotCanonical(str(error)) from None
 
 
-MAX_VALUES = 250_000
+MAX_VALUES = 150_000
 """Most values that are walked one by one, at some two microseconds each; lists of texts or of tokens count as one."""
 
 _ITSELF = frozenset({str, bool, type(None)})
