@@ -18,7 +18,7 @@ from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
 from .profiles import PROFILES, named
-from .stores import REDIS
+from .stores import REDIS, redis_url
 
 MODES = ("cache", "read-only", "record", "refresh", "replay", "off")
 
@@ -52,7 +52,8 @@ OPTIONS: tuple[Option, ...] = (
         str,
         "",
         "Where answers are kept: sqlite:///PATH (default: cache.sqlite3 in your cache directory), redis://HOST:PORT, "
-        "rediss:// (TLS) or unix:///SOCKET (Redis or Valkey, for a team), or memory: (gone when the proxy stops).",
+        "rediss:// (TLS; ?ssl_ca_certs=FILE), redis+sentinel://HOST,HOST/SERVICE, redis+cluster://HOST,HOST or "
+        "unix:///SOCKET (Redis or Valkey, for a team), or memory: (gone when the proxy stops).",
     ),
     Option(
         "ai_cache_mode",
@@ -347,10 +348,13 @@ class _Check:
 
     def store(self) -> str:
         url: str = self.given["store"] or default_store()
-        if not url.startswith(("sqlite:///", "memory:", *REDIS)) or url == "sqlite:///":
+        if url.startswith(REDIS):
+            self.using("store", redis_url.parse)
+            return url
+        if not url.startswith(("sqlite:///", "memory:")) or url == "sqlite:///":
             raise SettingsError(
                 f"ai_cache_store is {url.partition('://')[0]!r}...; write sqlite:///PATH (an absolute path begins "
-                "sqlite:////), redis://HOST:PORT, rediss://HOST:PORT, unix:///SOCKET or memory:"
+                f"sqlite:////), memory:, or one for a team: {redis_url.FORMS}"
             )
         return url
 

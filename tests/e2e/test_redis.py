@@ -59,7 +59,7 @@ def test_entries_expire_on_the_server_itself(valkey: Valkey, start: StartProxy, 
     proxy.stop()
     with socket.create_connection(("127.0.0.1", valkey.port)) as plain:
         plain.sendall(b"KEYS *\r\n")
-        (name,) = re.findall(r"(ai-cache:1:entry:[0-9a-f]{64})", plain.recv(1000).decode())
+        (name,) = re.findall(r"(ai-cache:1:entry:[0-9a-f]{16}:[0-9a-f]{64})", plain.recv(1000).decode())
         plain.sendall(f"TTL {name}\r\n".encode())
         assert 80 <= int(plain.recv(100).decode().strip(":\r\n")) <= 90
 
@@ -132,7 +132,7 @@ def test_a_tampered_value_is_a_miss_and_gone(valkey: Valkey, start: StartProxy, 
             names: list[bytes] = []
             while not names:  # it is written behind the answer
                 plain.sendall(b"KEYS ai-cache:1:entry:*\r\n")
-                names = re.findall(rb"(ai-cache:1:entry:[0-9a-f]{64})", plain.recv(1000))
+                names = re.findall(rb"(ai-cache:1:entry:[0-9a-f]{16}:[0-9a-f]{64})", plain.recv(1000))
             plain.sendall(
                 b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(names[0]), names[0], len(value), value)
             )

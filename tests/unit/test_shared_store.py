@@ -7,7 +7,7 @@ import pytest
 from mitmproxy_ai_cache.stores import near
 from mitmproxy_ai_cache.stores.breaker import OPENS_AFTER, Breaker
 from mitmproxy_ai_cache.stores.near import NearCache
-from mitmproxy_ai_cache.stores.redis import shown
+from mitmproxy_ai_cache.stores.redis_url import shown
 
 
 def test_a_breaker_opens_after_failures_in_a_row_and_says_so_once() -> None:
@@ -62,7 +62,7 @@ def test_a_near_cache_of_nothing_keeps_nothing() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("redis://user:secret@cache.corp:6380/2?ssl_ca_certs=/x", "redis://cache.corp:6380/2"),
+        ("rediss://user:secret@cache.corp:6380/2?ssl_ca_certs=/x", "rediss://cache.corp:6380/2"),
         ("rediss://:secret@cache", "rediss://cache:6379"),
         ("redis://[::1]:1", "redis://[::1]:1"),
         ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from .base import Store, StoreError
 from .memory import MemoryStore
+from .redis_url import SCHEMES
 from .sqlite import SqliteStore
 
 __all__ = ["REDIS", "Store", "StoreError", "for_url"]
 
-REDIS = ("redis://", "rediss://", "unix://")
-"""Schemes of a shared store."""
+REDIS = tuple(f"{scheme}://" for scheme in SCHEMES)
+"""Beginnings of the URL of a shared store."""
 
 
 def for_url(url: str, max_size: int, writable: bool = True, near_size: int = 0) -> Store:
@@ -21,5 +22,5 @@ def for_url(url: str, max_size: int, writable: bool = True, near_size: int = 0) 
     if url.startswith(REDIS):
         from .redis import RedisStore  # only who uses it loads its client
 
-        return RedisStore(url, near_size)
+        return RedisStore(url, near_size, writable)
     return MemoryStore(url, max_size) if url.startswith("memory:") else SqliteStore(url, max_size, writable)

@@ -32,6 +32,8 @@ class Store(ABC):
     """Keeps entries by key. Only `open`, `get`, `read`, `entries` and `purge` raise, and only `StoreError`."""
 
     url: str
+    purges_at_once = False
+    """Whether `purge` takes one write, however much is kept."""
     dropped = 0
     """Writes that were given up: the queue was full, or the disk was."""
 

@@ -4,124 +4,223 @@ One key per entry, written by one atomic `SET ... EX`; the server evicts by its 
 slow, frozen or gone costs a few calls their time budget; then the breaker opens and look-ups fail at once until a probe
 in the background finds it well again.
 
-    ai-cache:1:entry:KEY    u32 size of the packed answer | packed answer | packed request
-    ai-cache:1:issued:ID    the key of the entry whose answer issued ID
+    ai-cache:1:entry:GENERATION:KEY    u32 size of the packed answer | packed answer | packed request
+    ai-cache:1:generation:NAMESPACE    the token that the names of a namespace's entries carry (generations.py)
+    ai-cache:1:issued:ID               JSON: generation, key, namespace of the entry whose answer issued ID
+    ai-cache:1:lease:KEY               who fetches the answer of KEY (leases.py)
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import re
 import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError
-from redis.retry import Retry
+from redis.exceptions import ResponseError
 
-from ..entry import Entry
+from ..entry import BrokenEntry, Entry
+from . import redis_client
 from .base import Store, StoreError, StoreUnavailable
 from .breaker import PROBE_EVERY, Breaker
+from .generations import Generations, generation_name, new_token
+from .leases import CLAIM_TIMEOUT, Leases
 from .near import NearCache
+from .redis_client import CONNECT, CONNECTIONS, WRITE
+from .redis_errors import ERRORS, answered, explain
+from .redis_url import parse
+from .write_queue import Name, Write, WriteQueue
 
 logger = logging.getLogger("ai-cache")
 
 _ENTRY, _ISSUED = "ai-cache:1:entry:", "ai-cache:1:issued:"
-_QUEUE = 1000
-_QUEUE_BYTES = 256 << 20
-_CONNECT = 2.0
-"""Seconds for a connection at start-up and for a probe."""
-_WRITE = 5.0
-"""Seconds for a write. Nobody waits for it but the writes behind it."""
 _FOR_EVER = 10 * 365 * 86400
 """Seconds an entry without a time to live is kept, so that nothing stays in a shared server without end."""
-
-
-@dataclass(slots=True)
-class _Write:
-    key: str
-    packed: bytes | None
-    """The packed answer; None removes."""
-    request: bytes = b""
-    expires: int = 0
-    issued: str = ""
-
-    @property
-    def size(self) -> int:
-        return len(self.packed or b"") + len(self.request)
+_COUNTED = 20_000
+"""Keys. A larger database is not walked to count what is ours."""
+_AT_ONCE = 8
+"""Entries that are fetched together when all are walked."""
+_COMPLAIN_EVERY = 60.0
+"""Seconds between two lines about writes that the server refuses."""
 
 
 class RedisStore(Store):
-    """`url` as redis-py takes it: `redis://`, `rediss://` (TLS; `?ssl_ca_certs=FILE`), `unix://`."""
+    """`url`: see redis_url.py. One that is not `writable` leaves the server as it is."""
 
-    def __init__(self, url: str, near_size: int) -> None:
-        self.url = shown(url)
-        self._client: Redis = Redis.from_url(
-            url,
-            socket_connect_timeout=_CONNECT,
-            socket_timeout=_WRITE,
-            retry=Retry(NoBackoff(), 1),  # a pooled connection the server has closed meanwhile
-            max_connections=64,
-        )
+    purges_at_once = True
+
+    def __init__(self, url: str, near_size: int, writable: bool = True) -> None:
+        self._server = parse(url)
+        self.url = self._server.shown
+        self._writable = writable
+        self._client = redis_client.client(self._server)
         self._near = NearCache(near_size)
+        self._generations = Generations()
         self._breaker = Breaker()
-        self._pending: dict[str, _Write] = {}
-        self._pending_bytes = 0
-        self._queue: asyncio.Queue[_Write | None] = asyncio.Queue(_QUEUE)
-        self._writer: asyncio.Task[None] | None = None
+        self._queue = WriteQueue(self._perform)
+        self._leases = Leases(self._client, self._attempt)
+        self._on_wire = asyncio.Semaphore(CONNECTIONS)
+        self._reading: dict[Name, object] = {}
         self._probe: asyncio.Task[None] | None = None
+        self._refused, self._complained = "", -_COMPLAIN_EVERY
 
     async def open(self) -> None:
         """Start, and say what is wrong with the server in one line. The store works as soon as the server does."""
-        self._writer = asyncio.create_task(self._write_all(), name="ai-cache redis writer")
+        if self._writable:
+            self._queue.start()
         try:
-            await asyncio.wait_for(self._ping(), _CONNECT)
-        except (RedisError, OSError, TimeoutError) as error:
+            await asyncio.wait_for(self._ping(), CONNECT)
+        except ERRORS as error:
             while not self._breaker.is_open:
                 self._breaker.failed()
             self._start_probe()
-            raise StoreError(self._said(error)) from error
+            raise StoreError(self._counted(error)) from error
 
     async def _ping(self) -> None:
         await self._client.get(_ENTRY + "0")
 
     # Reading
 
+    async def get(self, key: str, namespace: str = "") -> Entry | None:
+        entry = await super().get(key, namespace)
+        if entry is not None and entry.key != key:
+            # Somebody else writes to this server too; an answer to another request must never be given.
+            self.failures["broken-entry"] += 1
+            logger.warning("ai-cache: entry %s holds the answer of another request and was removed", key[:12])
+            self.remove(key, namespace)
+            return None
+        return entry
+
     async def read(self, key: str, namespace: str = "") -> bytes | None:
-        waiting = self._pending.get(key)
+        name = (namespace, key)
+        waiting = self._queue.pending(name)
         if waiting is not None:
             return waiting.packed
-        near = self._near.get(key)
-        if near is not None:
+        generation = self._generations.known(namespace)
+        if generation and (near := self._near.get(name, generation)) is not None:
             return near
-        if self._breaker.is_open:
-            raise StoreUnavailable(f"{self.url} does not answer")
+        # What is replaced or removed while we read it must not come into the near cache.
+        mark = self._reading[name] = object()
         try:
-            value = await self._client.get(_ENTRY + key)
-        except asyncio.CancelledError:
-            self._failed(TimeoutError("the time budget of a look-up"))
-            raise
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed(error)
-            raise StoreUnavailable(self._said(error)) from error
-        self._succeeded()
-        packed = _answer_of(value)
-        if packed is not None:
-            self._near.put(key, packed)
+            generation, packed = await self._ask(partial(self._fetch, name))
+            if packed is not None and self._reading.get(name) is mark:
+                self._near.put(name, packed, generation)
+        finally:
+            if self._reading.get(name) is mark:
+                del self._reading[name]
         return packed
+
+    async def _fetch(self, name: Name) -> tuple[str, bytes | None]:
+        """The generation and the packed answer; where a namespace has no generation it has no entries."""
+        generation = await self._generations.current(name[0], self._token)
+        value = await self._value(_entry_name(generation, name[1])) if generation else None
+        return generation, None if value is None else _parts(value)[0]
+
+    async def _value(self, name: str | bytes) -> bytes | None:
+        try:
+            value: bytes | None = await self._client.get(name)
+            return value
+        except ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                return b""  # somebody else's list or hash: broken, like any value that is not ours
+            raise
+
+    async def _token(self, name: str) -> str:
+        value = await self._value(name)
+        return value.decode() if value and re.fullmatch(rb"[0-9a-f]{16}", value) else ""
+
+    async def _ask[T](self, command: Callable[[], Awaitable[T]]) -> T:
+        """Do what a look-up waits for. Raises `StoreUnavailable`."""
+        began = time.monotonic()
+        async with self._on_wire:
+            if self._breaker.is_open:
+                raise StoreUnavailable(f"{self.url} does not answer")
+            sent = time.monotonic()
+            try:
+                result = await command()
+            except asyncio.CancelledError:
+                # The time budget of a look-up is over, or its client gone. Most of it spent in the queue before us
+                # says nothing about the server.
+                if time.monotonic() - sent >= max(0.02, (sent - began)):
+                    self._failed(TimeoutError())
+                raise
+            except ERRORS as error:
+                raise StoreUnavailable(self._failed(error)) from error
+        self._succeeded()
+        return result
+
+    async def entries(self) -> AsyncIterator[Entry]:
+        await self.flushed(WRITE)
+        live: dict[str, bool] = {}
+        try:
+            names: list[str] = []
+            async for name in self._names():
+                names.append(name)
+                if len(names) == _AT_ONCE:
+                    for entry in await self._whole(names, live):
+                        yield entry
+                    names.clear()
+            for entry in await self._whole(names, live):
+                yield entry
+        except ERRORS as error:
+            raise StoreError(self._counted(error)) from error
+
+    async def _names(self) -> AsyncIterator[str]:
+        """Of entries, those of purged generations too. Sequential, a page at a time."""
+        async for name in self._client.scan_iter(match=_ENTRY + "*", count=500):
+            yield name.decode("utf-8", "replace")
+
+    async def _whole(self, names: list[str], live: dict[str, bool]) -> list[Entry]:
+        """The entries of `names` that can be found by a look-up. `live` remembers which generations are current."""
+        wanted = [name for name in names if live.get(_generation_of(name), True)]
+        found = []
+        for name, value in zip(wanted, await asyncio.gather(*map(self._value, wanted)), strict=True):
+            if value is None:
+                continue
+            try:
+                entry = Entry.unpack(*_parts(value))
+            except BrokenEntry:
+                self.failures["broken-entry"] += 1
+                continue
+            generation = _generation_of(name)
+            if generation not in live:
+                live[generation] = await self._generations.current(entry.namespace, self._token) == generation
+            if live[generation] and name == _entry_name(generation, entry.key):
+                found.append(entry)
+        return found
+
+    async def count(self) -> int:
+        """Entries, purged ones too until they expire; of a large database all keys."""
+        with suppress(*ERRORS):
+            async with asyncio.timeout(CONNECT):
+                size = int(await self._client.dbsize())
+                return size if size > _COUNTED else len([name async for name in self._names()])
+        return 0
+
+    # The state of the server
 
     def _succeeded(self) -> None:
         if self._breaker.succeeded():
             logger.warning("ai-cache: %s answers again", self.url)
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException) -> str:
+        """Count it, say it where that opens the breaker; what was (or would be) said."""
+        said = self._counted(error)
         if self._breaker.failed():
-            logger.warning("ai-cache: %s; calls go on as misses until it answers again", self._said(error))
+            logger.warning("ai-cache: %s; calls go on as misses until it answers again", said)
             self._start_probe()
+        return said
+
+    def _counted(self, error: BaseException) -> str:
+        kind, said = explain(error, self._server)
+        self.failures[kind] += 1
+        return said
 
     def _start_probe(self) -> None:
         if self._probe is None or self._probe.done():
@@ -130,117 +229,183 @@ class RedisStore(Store):
     async def _probe_until_well(self) -> None:
         while self._breaker.is_open:
             await asyncio.sleep(PROBE_EVERY)
-            with suppress(RedisError, OSError, TimeoutError):
-                await asyncio.wait_for(self._ping(), _CONNECT)
+            with suppress(*ERRORS):
+                await asyncio.wait_for(self._ping(), CONNECT)
                 self._succeeded()
-
-    def _said(self, error: BaseException) -> str:
-        """What went wrong, with the host and the mend."""
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
-            return f"{self.url} refuses the password ({text}); write it into the URL: redis://:PASSWORD@HOST:PORT"
-        if "certificate" in text.lower():
-            return f"{self.url}: {text}; name the authority with ?ssl_ca_certs=FILE"
-        return f"{self.url} does not answer ({text})"
-
-    async def count(self) -> int:
-        """All keys of the database: ours, where it is ours alone."""
-        with suppress(RedisError, OSError, TimeoutError):
-            return int(await asyncio.wait_for(self._client.dbsize(), _CONNECT))
-        return 0
 
     # Writing
 
     def put(self, entry: Entry) -> bool:
-        write = _Write(
-            entry.key,
-            entry.pack_answer(),
-            entry.pack_request(),
-            max(1, int(entry.ttl)) if entry.ttl else _FOR_EVER,
-            entry.issued,
-        )
-        return self._hand_over(write)
+        packed, request = entry.pack_answer(), entry.pack_request()
+        expires = max(1, int(entry.ttl)) if entry.ttl else _FOR_EVER
+        send = partial(self._send_entry, value=_joined(packed, request), expires=expires)
+        name = (entry.namespace, entry.key)
+        self._reading.pop(name, None)
+        return self._hand_over(Write(send, name, packed, len(packed) + len(request), entry.issued))
+
+    async def _send_entry(self, write: Write, *, value: bytes, expires: int) -> None:
+        assert write.name is not None
+        namespace, key = write.name
+        generation = await self._generation_to_write(namespace)
+        if write.cancelled:
+            return  # purged meanwhile
+        await self._client.set(_entry_name(generation, key), value, ex=expires)
+        if write.packed is not None:
+            self._near.put(write.name, write.packed, generation)
+        if write.issued:
+            await self._client.set(_issued_name(write.issued), json.dumps([generation, key, namespace]), ex=expires)
+
+    async def _generation_to_write(self, namespace: str) -> str:
+        if token := await self._generations.current(namespace, self._token):
+            return token
+        name, token = generation_name(namespace), new_token()
+        await self._client.set(name, token, nx=True, ex=_FOR_EVER)
+        if stored := await self._generations.current(namespace, self._token):
+            return stored  # ours, or another process was quicker
+        await self._client.set(name, token, ex=_FOR_EVER)  # what stood there was no token
+        self._generations.learn(namespace, token)
+        return token
 
     def remove(self, key: str, namespace: str = "") -> None:
-        self._near.remove(key)
-        self._hand_over(_Write(key, None))
+        self._forget((namespace, key))
+        self._hand_over(Write(self._send_removal, (namespace, key)))
+
+    def _forget(self, name: Name) -> None:
+        """In this process. Again when the server has forgotten it: a look-up in between may have fetched it."""
+        self._near.remove(name)
+        self._reading.pop(name, None)
+
+    async def _send_removal(self, write: Write) -> None:
+        assert write.name is not None
+        if generation := await self._generations.current(write.name[0], self._token):
+            await self._client.delete(_entry_name(generation, write.name[1]))
+        self._forget(write.name)
 
     def remove_issuer(self, issued: str) -> None:
-        if issued:
-            self._hand_over(_Write("", None, issued=issued))
+        if not issued:
+            return
+        for namespace, key in self._queue.issuers(issued):
+            self.remove(key, namespace)
+        self._near.clear()  # it may be there, and this is rare
+        self._reading.clear()
+        self._hand_over(Write(self._send_issuer_removal, issued=issued))
 
-    def _hand_over(self, write: _Write) -> bool:
-        if self._pending_bytes + write.size > _QUEUE_BYTES or self._breaker.is_open or self._writer is None:
-            self.dropped += 1
-            return False
+    async def _send_issuer_removal(self, write: Write) -> None:
+        value = await self._value(_issued_name(write.issued))
         try:
-            self._queue.put_nowait(write)
-        except asyncio.QueueFull:
-            self.dropped += 1
+            generation, key, namespace = map(str, json.loads(value or b""))
+        except ValueError:
+            return  # nothing, or nothing of ours
+        await self._client.delete(_entry_name(generation, key))
+        await self._client.delete(_issued_name(write.issued))  # a cluster deletes what is in one slot only
+        self._forget((namespace, key))
+
+    async def purge(self, namespace: str) -> None:
+        self._queue.cancel(namespace)
+        token = new_token()
+        self._generations.learn(namespace, token)
+        try:
+            async with asyncio.timeout(WRITE):
+                await self._client.set(generation_name(namespace), token, ex=_FOR_EVER)
+        except ERRORS as error:
+            self._generations.forget(namespace)
+            raise StoreError(self._counted(error)) from error
+
+    def _hand_over(self, write: Write) -> bool:
+        if not self._writable:
             return False
-        self._pending_bytes += write.size
-        if write.key:
-            self._pending[write.key] = write
+        taken = self._queue.running and not self._breaker.is_open and self._queue.put(write)
+        if not taken:
+            self.dropped += 1
+            self.failures["queue-full"] += self._queue.running and not self._breaker.is_open
+        return taken
+
+    async def _perform(self, write: Write) -> None:
+        if self._breaker.is_open or not await self._attempt(partial(write.send, write)):
+            self.dropped += 1
+
+    async def _attempt(self, command: Callable[[], Awaitable[Any]]) -> bool:
+        """Do what nobody waits for, and say what goes wrong; whether it went well."""
+        try:
+            async with asyncio.timeout(WRITE):
+                await command()
+        except ERRORS as error:
+            if answered(error):
+                self._complain(error)  # look-ups may work all the same
+            else:
+                self._failed(error)
+            return False
+        except Exception as error:
+            # A fault of ours must not end the writer: all that waits behind it would be lost.
+            logger.error("ai-cache: a write to %s failed", self.url, exc_info=error)
+            return False
+        self._refused = ""
+        self._succeeded()
         return True
 
-    async def _write_all(self) -> None:
-        while (write := await self._queue.get()) is not None:
-            try:
-                await asyncio.wait_for(self._write(write), _WRITE)
-                self._succeeded()
-            except (RedisError, OSError, TimeoutError) as error:
-                self.dropped += 1
-                self._failed(error)
-            finally:
-                self._pending_bytes -= write.size
-                if self._pending.get(write.key) is write:
-                    del self._pending[write.key]
+    def _complain(self, error: BaseException) -> None:
+        said = self._counted(error)
+        if self._refused != said and time.monotonic() - self._complained > _COMPLAIN_EVERY:
+            self._complained = time.monotonic()
+            logger.warning("ai-cache: %s; answers are not kept for now", said)
+        self._refused = said
 
-    async def _write(self, write: _Write) -> None:
-        if write.packed is not None:
-            value = struct.pack(">I", len(write.packed)) + write.packed + write.request
-            await self._client.set(_ENTRY + write.key, value, ex=write.expires)
-            self._near.put(write.key, write.packed)
-            if write.issued:
-                await self._client.set(_ISSUED + write.issued, write.key, ex=write.expires)
-        elif write.key:
-            await self._client.delete(_ENTRY + write.key)
-        else:
-            key: Any = await self._client.get(_ISSUED + write.issued)
-            if key:
-                self._near.remove(key.decode())
-                await self._client.delete(_ENTRY + key.decode(), _ISSUED + write.issued)
+    async def flushed(self, deadline: float = 5.0) -> None:
+        await self._queue.flushed(deadline)
 
     async def close(self, deadline: float = 5.0) -> None:
-        if self._writer is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(deadline):
-                    await self._queue.put(None)
-                    await asyncio.wait([self._writer])
-            if not self._writer.done():
-                logger.warning("ai-cache: %d writes did not reach %s in time", self._queue.qsize(), self.url)
-                self._writer.cancel()
-            self._writer = None
+        for key in self._leases.held:
+            self.release(key)
+        self._leases.close()
+        if left := await self._queue.close(deadline):
+            logger.warning("ai-cache: %d writes did not reach %s in time", left, self.url)
         if self._probe is not None:
             self._probe.cancel()
-        with suppress(RedisError, OSError, TimeoutError):
-            await asyncio.wait_for(self._client.aclose(), 1)
+        with suppress(*ERRORS):
+            await asyncio.wait_for(redis_client.close(self._client), 1)
+
+    # Single flight
+
+    async def claim(self, key: str) -> bool:
+        if not self._queue.running or self._breaker.is_open:
+            return True
+        token = self._leases.reserve(key)
+        if not token:
+            return False
+        try:
+            async with asyncio.timeout(CLAIM_TIMEOUT):
+                return await self._ask(partial(self._leases.take, key, token))
+        except (StoreError, TimeoutError):
+            return True  # it may be ours on the server, so it stays with us until it is released
+        except asyncio.CancelledError:
+            self.release(key)
+            raise
+
+    def release(self, key: str) -> None:
+        """Behind the writes that wait: who gets the lease next shall find the answer."""
+        if token := self._leases.drop(key):
+            self._hand_over(Write(lambda write: self._leases.give_back(key, token)))
 
 
-def shown(url: str) -> str:
-    """`url` as it may be said: without user, password and parameters."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}"
-    host = parts.hostname or "localhost"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or 6379}{parts.path}"
+def _entry_name(generation: str, key: str) -> str:
+    return f"{_ENTRY}{generation}:{key}"
 
 
-def _answer_of(value: Any) -> bytes | None:
-    """The packed answer in a stored value. A value that was tampered with fails its checksum later."""
-    if not isinstance(value, bytes):
-        return None
+def _generation_of(name: str) -> str:
+    return name.removeprefix(_ENTRY).partition(":")[0]
+
+
+def _issued_name(issued: str) -> bytes:
+    return (_ISSUED + issued).encode("utf-8", "surrogatepass")
+
+
+def _joined(answer: bytes, request: bytes) -> bytes:
+    return struct.pack(">I", len(answer)) + answer + request
+
+
+def _parts(value: bytes) -> tuple[bytes, bytes]:
+    """Packed answer and packed request. A value that was tampered with fails its checksum later."""
     if len(value) < 4:
-        return value
+        return value, b""
     (size,) = struct.unpack_from(">I", value)
-    return value[4 : 4 + size]
+    return value[4 : 4 + size], value[4 + size :]

@@ -1,0 +1,133 @@
+"""What went wrong with a server: a word to count it by, and a sentence that names the mend.
+
+redis-py wraps what it meets: TLS errors arrive as `ConnectionError` with OpenSSL's words, those of a cluster's nodes as
+`__cause__`. Where there is no class the words are all there is; each was seen on a real server
+(tests/e2e/test_redis_kinds.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from redis import exceptions
+
+from .. import replay
+from .redis_url import Server
+
+ERRORS = (exceptions.RedisError, OSError, TimeoutError)
+"""All that a call to a server raises. `TimeoutError` is an `OSError` here; redis-py's own is neither."""
+
+RIGHTS = "+get +set +del +scan +dbsize +eval ~ai-cache:*"
+"""What an ACL user needs."""
+
+
+def answered(error: BaseException) -> bool:
+    """Whether the server is there and said no: a reason not to write, but none to think it gone."""
+    return isinstance(error, exceptions.ResponseError)
+
+
+def explain(error: BaseException, server: Server) -> tuple[str, str]:
+    """The kind of `error`, and one line for a user that begins with the URL."""
+    texts = [_text(one) for one in _chain(error)]
+    for kind, words, sentence in _table(server):
+        for text in texts:
+            if any(word in text.lower() for word in words):
+                quoted = replay.printable(text, 160)
+                return kind, f"{server.shown} {sentence.replace('{}', quoted)}"
+    kind = "timeout" if any(isinstance(one, TimeoutError | exceptions.TimeoutError) for one in _chain(error)) else ""
+    if kind and server.tls:
+        return kind, f"{server.shown} does not answer in time; if it has no TLS, write {_without_tls(server)}://"
+    if kind:
+        return kind, f"{server.shown} does not answer in time"
+    if isinstance(error, exceptions.ResponseError):
+        return "protocol", f"{server.shown} refuses ({replay.printable(texts[0], 160)})"
+    return "connection", f"{server.shown} does not answer ({replay.printable(texts[0], 160)})"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """`error` and what caused it, the cause that says most last."""
+    for _ in range(6):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _text(error: BaseException) -> str:
+    """The first line; with the name of the class, which is the only sign of some."""
+    said = str(error).strip().splitlines()
+    return said[0] if said else type(error).__name__
+
+
+def _without_tls(server: Server) -> str:
+    return server.scheme.replace("rediss", "redis", 1)
+
+
+def _table(server: Server) -> list[tuple[str, tuple[str, ...], str]]:
+    """Kind, words in the error (lower case), sentence. The first that fits counts."""
+    tls = server.scheme.replace("redis", "rediss", 1)
+    rights = RIGHTS + (" +cluster +command" if server.kind == "cluster" else "")
+    example = f"{server.scheme}://USER:PASSWORD@/SOCKET" if server.kind == "unix" else "redis://:PASSWORD@HOST:PORT"
+    return [
+        ("password", ("without any password configured",), "has no password; leave the one in the URL out"),
+        (
+            "password",
+            ("noauth", "wrongpass", "invalid password", "invalid username-password", "authentication required"),
+            f"refuses the password ({{}}); write it into the URL: {example}, or USER:PASSWORD for a user of an ACL",
+        ),
+        (
+            "rights",
+            ("noperm", "has no permissions", "no permissions to"),
+            f"does not let this user work ({{}}); an administrator gives the rights: ACL SETUSER USER {rights}",
+        ),
+        (
+            "certificate",
+            ("certificate required", "handshake failure", "bad certificate", "unknown ca"),
+            "wants a certificate from you, one that it trusts; name it with ?ssl_certfile=FILE&ssl_keyfile=FILE",
+        ),
+        (
+            "certificate",
+            ("hostname mismatch", "ip address mismatch"),
+            "has a certificate for another name ({}); write the name that it is for, or add ?ssl_check_hostname=false",
+        ),
+        ("certificate", ("certificate has expired",), "has a certificate that has expired; renew it there"),
+        (
+            "certificate",
+            ("certificate_verify_failed", "certificate verify failed"),
+            "has a certificate of an authority that is not known here; name that with ?ssl_ca_certs=FILE",
+        ),
+        (
+            "certificate",
+            ("wrong_version_number", "wrong version number", "record layer failure", "unexpected_eof", "ssl handshake"),
+            f"speaks no TLS; write {_without_tls(server)}://",
+        ),
+        (
+            "connection",
+            ("no master found",),
+            f"knows no healthy service of the name {server.service!r}, or its sentinels do not answer; "
+            "SENTINEL MASTERS lists the names; a password of the sentinels is given by ?sentinel_password=",
+        ),
+        ("protocol", ("cluster mode is not enabled", "cluster support disabled"), "is no cluster; write redis://"),
+        ("protocol", ("moved ", "ask "), "is a node of a cluster; write redis+cluster://"),
+        ("protocol", ("unknown command 'get'", "unknown command `get`"), "is a sentinel; write redis+sentinel://"),
+        ("protocol", ("\\x15", "\x15\x03"), f"speaks TLS; write {tls}://"),
+        (
+            "out-of-memory",
+            ("oom command not allowed", "command not allowed when used memory"),
+            "is full; set maxmemory-policy allkeys-lru there, or give it more memory",
+        ),
+        ("read-only", ("readonly", "read only replica"), "is a replica and takes no writes; name the primary"),
+        ("disk", ("misconf",), "takes no writes: it cannot save to its disk; see its log"),
+        ("loading", ("loading",), "is still loading its data"),
+        (
+            "connection",
+            ("connection refused", "connect call failed"),
+            "does not answer (connection refused); is it up?",
+        ),
+        (
+            "connection",
+            ("name or service not known", "nodename nor servname", "temporary failure in name resolution"),
+            "does not answer: there is no host of that name",
+        ),
+        ("protocol", ("protocol error", "invalid response"), "does not speak the Redis protocol ({})"),
+    ]
