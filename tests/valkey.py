@@ -155,7 +155,7 @@ class Cluster:
             node.tell("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             node.tell("CLUSTER", "ADDSLOTSRANGE", number * 5461, 16383 if number == 2 else number * 5461 + 5460)
         first = self.nodes[0]
-        for node, (port, bus) in zip(self.nodes[1:], self.ports[1:], strict=True):
+        for port, bus in self.ports[1:]:
             first.tell("CLUSTER", "MEET", "127.0.0.1", port, bus)
         for node in self.nodes:
             wait_until(partial(self._whole, node), "the cluster")

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from .. import __version__
 
-COMMANDS = ("run", "serve", "env", "doctor", "demo", "config", "options", "profiles", "addon-path")
+COMMANDS = ("run", "serve", "env", "doctor", "demo", "config", "options", "profiles", "rm", "addon-path")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -49,7 +49,10 @@ class Leases:
 
     async def take(self, key: str, token: str) -> bool:
         """Whether it was free. Raises what redis-py raises: then the server may or may not have noted us down."""
-        if not await self._client.set(lease_name(key), token, nx=True, px=int(LEASE * 1000)):
+        name = lease_name(key)
+        taken = await self._client.set(name, token, nx=True, px=int(LEASE * 1000))
+        # redis-py sends a command again whose connection broke, so the token that stands there may be our own.
+        if not taken and await self._client.get(name) != token.encode():
             self.drop(key)
             return False
         if self._renewal is None or self._renewal.done():

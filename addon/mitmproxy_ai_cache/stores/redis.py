@@ -33,9 +33,12 @@ from .generations import Generations, generation_name, new_token
 from .leases import CLAIM_TIMEOUT, Leases
 from .near import NearCache
 from .redis_client import CONNECT, CONNECTIONS, WRITE
-from .redis_errors import ERRORS, answered, explain
+from .redis_errors import answered, explain
 from .redis_url import parse
 from .write_queue import Name, Write, WriteQueue
+
+# When a connection breaks, not only redis-py's own errors come through: asyncio's transports have raised TypeError. So
+# whatever a command raises is a failure of the server, counted and said, and no error of a call.
 
 logger = logging.getLogger("ai-cache")
 
@@ -68,6 +71,7 @@ class RedisStore(Store):
         self._on_wire = asyncio.Semaphore(CONNECTIONS)
         self._reading: dict[Name, object] = {}
         self._probe: asyncio.Task[None] | None = None
+        self._known = False  # whether it has ever answered
         self._refused, self._complained = "", -_COMPLAIN_EVERY
 
     async def open(self) -> None:
@@ -76,11 +80,12 @@ class RedisStore(Store):
             self._queue.start()
         try:
             await asyncio.wait_for(self._ping(), CONNECT)
-        except ERRORS as error:
+        except Exception as error:
             while not self._breaker.is_open:
                 self._breaker.failed()
             self._start_probe()
             raise StoreError(self._counted(error)) from error
+        self._known = True
 
     async def _ping(self) -> None:
         await self._client.get(_ENTRY + "0")
@@ -150,7 +155,7 @@ class RedisStore(Store):
                 if time.monotonic() - sent >= max(0.02, (sent - began)):
                     self._failed(TimeoutError())
                 raise
-            except ERRORS as error:
+            except Exception as error:
                 raise StoreUnavailable(self._failed(error)) from error
         self._succeeded()
         return result
@@ -168,7 +173,7 @@ class RedisStore(Store):
                     names.clear()
             for entry in await self._whole(names, live):
                 yield entry
-        except ERRORS as error:
+        except Exception as error:
             raise StoreError(self._counted(error)) from error
 
     async def _names(self) -> AsyncIterator[str]:
@@ -197,7 +202,7 @@ class RedisStore(Store):
 
     async def count(self) -> int:
         """Entries, purged ones too until they expire; of a large database all keys."""
-        with suppress(*ERRORS):
+        with suppress(Exception):
             async with asyncio.timeout(CONNECT):
                 size = int(await self._client.dbsize())
                 return size if size > _COUNTED else len([name async for name in self._names()])
@@ -206,6 +211,7 @@ class RedisStore(Store):
     # The state of the server
 
     def _succeeded(self) -> None:
+        self._known = True
         if self._breaker.succeeded():
             logger.warning("ai-cache: %s answers again", self.url)
 
@@ -218,7 +224,7 @@ class RedisStore(Store):
         return said
 
     def _counted(self, error: BaseException) -> str:
-        kind, said = explain(error, self._server)
+        kind, said = explain(error, self._server, self._known)
         self.failures[kind] += 1
         return said
 
@@ -229,7 +235,7 @@ class RedisStore(Store):
     async def _probe_until_well(self) -> None:
         while self._breaker.is_open:
             await asyncio.sleep(PROBE_EVERY)
-            with suppress(*ERRORS):
+            with suppress(Exception):
                 await asyncio.wait_for(self._ping(), CONNECT)
                 self._succeeded()
 
@@ -241,7 +247,7 @@ class RedisStore(Store):
         send = partial(self._send_entry, value=_joined(packed, request), expires=expires)
         name = (entry.namespace, entry.key)
         self._reading.pop(name, None)
-        return self._hand_over(Write(send, name, packed, len(packed) + len(request), entry.issued))
+        return self._hand_over(Write(send, name, entry.key, packed, len(packed) + len(request), entry.issued))
 
     async def _send_entry(self, write: Write, *, value: bytes, expires: int) -> None:
         assert write.name is not None
@@ -268,7 +274,7 @@ class RedisStore(Store):
 
     def remove(self, key: str, namespace: str = "") -> None:
         self._forget((namespace, key))
-        self._hand_over(Write(self._send_removal, (namespace, key)))
+        self._hand_over(Write(self._send_removal, (namespace, key), key))
 
     def _forget(self, name: Name) -> None:
         """In this process. Again when the server has forgotten it: a look-up in between may have fetched it."""
@@ -307,7 +313,7 @@ class RedisStore(Store):
         try:
             async with asyncio.timeout(WRITE):
                 await self._client.set(generation_name(namespace), token, ex=_FOR_EVER)
-        except ERRORS as error:
+        except Exception as error:
             self._generations.forget(namespace)
             raise StoreError(self._counted(error)) from error
 
@@ -329,15 +335,11 @@ class RedisStore(Store):
         try:
             async with asyncio.timeout(WRITE):
                 await command()
-        except ERRORS as error:
+        except Exception as error:
             if answered(error):
                 self._complain(error)  # look-ups may work all the same
             else:
                 self._failed(error)
-            return False
-        except Exception as error:
-            # A fault of ours must not end the writer: all that waits behind it would be lost.
-            logger.error("ai-cache: a write to %s failed", self.url, exc_info=error)
             return False
         self._refused = ""
         self._succeeded()
@@ -361,7 +363,7 @@ class RedisStore(Store):
             logger.warning("ai-cache: %d writes did not reach %s in time", left, self.url)
         if self._probe is not None:
             self._probe.cancel()
-        with suppress(*ERRORS):
+        with suppress(Exception):
             await asyncio.wait_for(redis_client.close(self._client), 1)
 
     # Single flight
@@ -384,7 +386,7 @@ class RedisStore(Store):
     def release(self, key: str) -> None:
         """Behind the writes that wait: who gets the lease next shall find the answer."""
         if token := self._leases.drop(key):
-            self._hand_over(Write(lambda write: self._leases.give_back(key, token)))
+            self._hand_over(Write(lambda write: self._leases.give_back(key, token), about=key))
 
 
 def _entry_name(generation: str, key: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -9,6 +11,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import ClusterError
 
 from .redis_url import Server
 
@@ -27,6 +30,18 @@ Client = Any
 """`Redis` or `RedisCluster`: redis-py gives them no type in common."""
 
 
+class _Cluster(RedisCluster):
+    """Tries again where redis-py has sent ASKING on one connection of a node and the command on another, where that is
+    no use, and has given up after 16 turns. A moment later the slot has moved."""
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        for _ in range(20):
+            with suppress(ClusterError):
+                return await super().execute_command(*args, **kwargs)
+            await asyncio.sleep(0.01)
+        return await super().execute_command(*args, **kwargs)
+
+
 def client(server: Server) -> Client:
     """Not connected yet. The pool is wider than what is let on the wire: redis-py's fail where they are exhausted."""
     common: dict[str, Any] = {
@@ -42,8 +57,13 @@ def client(server: Server) -> Client:
     once = Retry(NoBackoff(), 1)
     if server.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in server.addresses]
-        # While slots move a node may be asked that has just handed over: the cluster's client tries again itself.
-        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 3), require_full_coverage=False, **common)
+        return _Cluster(
+            startup_nodes=nodes,
+            retry=Retry(NoBackoff(), 3),
+            require_full_coverage=False,
+            reinitialize_steps=0,  # else each fifth MOVED closes all connections, those in use too
+            **common,
+        )
     if server.kind == "unix":
         return Redis(unix_socket_path=server.socket, db=server.database, retry=once, **common)
     if server.kind == "redis":

@@ -7,15 +7,14 @@ redis-py wraps what it meets: TLS errors arrive as `ConnectionError` with OpenSS
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from redis import exceptions
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from .. import replay
 from .redis_url import Server
-
-ERRORS = (exceptions.RedisError, OSError, TimeoutError)
-"""All that a call to a server raises. `TimeoutError` is an `OSError` here; redis-py's own is neither."""
 
 RIGHTS = "+get +set +del +scan +dbsize +eval ~ai-cache:*"
 """What an ACL user needs."""
@@ -26,9 +25,11 @@ def answered(error: BaseException) -> bool:
     return isinstance(error, exceptions.ResponseError)
 
 
-def explain(error: BaseException, server: Server) -> tuple[str, str]:
-    """The kind of `error`, and one line for a user that begins with the URL."""
+def explain(error: BaseException, server: Server, known: bool = False) -> tuple[str, str]:
+    """The kind of `error`, and one line for a user that begins with the URL. `known`: it has answered before."""
     texts = [_text(one) for one in _chain(error)]
+    if isinstance(error, MasterNotFoundError):
+        return _no_master(str(error), server)
     for kind, words, sentence in _table(server):
         for text in texts:
             if any(word in text.lower() for word in words):
@@ -41,7 +42,35 @@ def explain(error: BaseException, server: Server) -> tuple[str, str]:
         return kind, f"{server.shown} does not answer in time"
     if isinstance(error, exceptions.ResponseError):
         return "protocol", f"{server.shown} refuses ({replay.printable(texts[0], 160)})"
+    if not known and any(word in text.lower() for text in texts for word in _CUT):
+        # With TLS 1.3 a server refuses a client's certificate when that thinks itself connected.
+        mend = "wants a certificate from you, add ?ssl_certfile=FILE&ssl_keyfile=FILE"
+        mend = mend if server.tls else f"speaks TLS, write {_with_tls(server)}://"
+        return "connection", f"{server.shown} ends every connection at once; if it {mend}"
     return "connection", f"{server.shown} does not answer ({replay.printable(texts[0], 160)})"
+
+
+_CUT = ("connection closed by server", "broken pipe", "connection reset", "connection lost")
+
+
+def _no_master(text: str, server: Server) -> tuple[str, str]:
+    """redis-py puts what each sentinel met into one text, with the `repr` of its clients."""
+    met = re.findall(r"\)> - (.+?)(?=, <redis|$)", text, re.DOTALL)
+    lower = " ".join(met).lower()
+    if any(word in lower for word in ("authentication", "noauth", "wrongpass", "invalid username-password")):
+        return "password", f"{server.shown}: its sentinels refuse the password; give theirs by ?sentinel_password="
+    if "certificate" in lower:
+        return (
+            "certificate",
+            f"{server.shown}: its sentinels have a certificate that is not trusted; name the authority "
+            "with ?ssl_ca_certs=FILE",
+        )
+    if len(met) >= len(server.addresses):
+        return "connection", f"{server.shown} does not answer: none of its sentinels does"
+    return "connection", (
+        f"{server.shown}: its sentinels know no healthy service of the name {server.service!r}; "
+        "SENTINEL MASTERS lists what they know"
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -54,9 +83,15 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _text(error: BaseException) -> str:
-    """The first line; with the name of the class, which is the only sign of some."""
+    """The first line, or the name of the class."""
+    if isinstance(error, exceptions.AskError):  # also MovedError: redis-py cuts the word off
+        return f"MOVED {error}"
     said = str(error).strip().splitlines()
     return said[0] if said else type(error).__name__
+
+
+def _with_tls(server: Server) -> str:
+    return server.scheme.replace("redis", "rediss", 1)
 
 
 def _without_tls(server: Server) -> str:
@@ -65,7 +100,6 @@ def _without_tls(server: Server) -> str:
 
 def _table(server: Server) -> list[tuple[str, tuple[str, ...], str]]:
     """Kind, words in the error (lower case), sentence. The first that fits counts."""
-    tls = server.scheme.replace("redis", "rediss", 1)
     rights = RIGHTS + (" +cluster +command" if server.kind == "cluster" else "")
     example = f"{server.scheme}://USER:PASSWORD@/SOCKET" if server.kind == "unix" else "redis://:PASSWORD@HOST:PORT"
     return [
@@ -101,16 +135,12 @@ def _table(server: Server) -> list[tuple[str, tuple[str, ...], str]]:
             ("wrong_version_number", "wrong version number", "record layer failure", "unexpected_eof", "ssl handshake"),
             f"speaks no TLS; write {_without_tls(server)}://",
         ),
-        (
-            "connection",
-            ("no master found",),
-            f"knows no healthy service of the name {server.service!r}, or its sentinels do not answer; "
-            "SENTINEL MASTERS lists the names; a password of the sentinels is given by ?sentinel_password=",
-        ),
         ("protocol", ("cluster mode is not enabled", "cluster support disabled"), "is no cluster; write redis://"),
-        ("protocol", ("moved ", "ask "), "is a node of a cluster; write redis+cluster://"),
+        ("protocol", ("moved ",), "is a node of a cluster; write redis+cluster://"),
         ("protocol", ("unknown command 'get'", "unknown command `get`"), "is a sentinel; write redis+sentinel://"),
-        ("protocol", ("\\x15", "\x15\x03"), f"speaks TLS; write {tls}://"),
+        ("protocol", ("unknown command 'sentinel'", "unknown command `sentinel`"), "is no sentinel; write redis://"),
+        ("connection", ("no targets were found", "is not covered"), "has slots that no node serves"),
+        ("protocol", ("\\x15", "\x15\x03"), f"speaks TLS; write {_with_tls(server)}://"),
         (
             "out-of-memory",
             ("oom command not allowed", "command not allowed when used memory"),

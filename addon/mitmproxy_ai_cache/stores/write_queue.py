@@ -1,4 +1,4 @@
-"""Writes on their way to a server: bounded, one after another, off the path of every answer."""
+"""Writes on their way to a server: bounded, off the path of every answer, those about one key in their order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ Name = tuple[str, str]
 """Namespace and key."""
 
 _QUEUE = 1000
+_AT_ONCE = 16
 _QUEUE_BYTES = 256 << 20
 
 
@@ -20,6 +21,8 @@ class Write:
 
     send: Callable[[Write], Awaitable[None]]
     name: Name | None = None
+    about: str = ""
+    """The key whose writes it keeps its place among; empty: among all."""
     packed: bytes | None = None
     size: int = 0
     issued: str = ""
@@ -35,6 +38,7 @@ class WriteQueue:
         self._pending: dict[Name, Write] = {}
         self._bytes = 0
         self._queue: asyncio.Queue[Write | None] = asyncio.Queue(_QUEUE)
+        self._ends = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -71,15 +75,34 @@ class WriteQueue:
                 del self._pending[name]
 
     async def _run(self) -> None:
-        while (write := await self._queue.get()) is not None:
-            try:
-                if not write.cancelled:
-                    await self._perform(write)
-            finally:
-                self._bytes -= write.size
-                if write.name is not None and self._pending.get(write.name) is write:
-                    del self._pending[write.name]
-                write.done.set()
+        write = await self._queue.get()
+        while write is not None:
+            together = {write.about: write}
+            write = self._waiting()
+            while write is not None and _may_join(write, together):
+                together[write.about] = write
+                write = self._waiting()
+            await asyncio.gather(*map(self._do, together.values()))
+            if write is None and not self._ends:
+                write = await self._queue.get()
+
+    def _waiting(self) -> Write | None:
+        """The next one without waiting."""
+        if self._ends or self._queue.empty():
+            return None
+        write = self._queue.get_nowait()
+        self._ends = write is None
+        return write
+
+    async def _do(self, write: Write) -> None:
+        try:
+            if not write.cancelled:
+                await self._perform(write)
+        finally:
+            self._bytes -= write.size
+            if write.name is not None and self._pending.get(write.name) is write:
+                del self._pending[write.name]
+            write.done.set()
 
     async def flushed(self, deadline: float) -> None:
         """Wait for what is queued now, for at most `deadline` seconds."""
@@ -103,6 +126,10 @@ class WriteQueue:
         self._task.cancel()
         self._task = None
         return left
+
+
+def _may_join(write: Write, together: dict[str, Write]) -> bool:
+    return bool(write.about) and write.about not in together and "" not in together and len(together) < _AT_ONCE
 
 
 async def _nothing(write: Write) -> None:
