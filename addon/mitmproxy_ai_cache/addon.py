@@ -108,9 +108,13 @@ class AICache:
     def _isolation(self) -> Isolation:
         if self._settings.isolate is not None:
             return self._settings.isolate
+        return Isolation("none" if self._is_local() else "credential")
+
+    @staticmethod
+    def _is_local() -> bool:
+        """Whether only this machine reaches the proxy."""
         servers = ctx.master.addons.get("proxyserver")
-        local = servers is not None and bridge.all_loopback(servers.listen_addrs())
-        return Isolation("none" if local else "credential")
+        return servers is not None and bridge.all_loopback(servers.listen_addrs())
 
     # Life of the proxy
 
@@ -142,6 +146,11 @@ class AICache:
         self._announce(f"ai-cache: mode {settings.mode}, store {store.url}, {entries} entries{isolation_note}")
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
+        if not self._is_local() and not ctx.options.proxyauth:
+            logger.warning(
+                "ai-cache: whoever reaches this port can use the proxy and be answered from the cache; listen on "
+                "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
+            )
         if ctx.options.stream_large_bodies:
             logger.warning(
                 "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"

@@ -18,12 +18,13 @@ from .exchange import Exchange
 from .flight import Flight, LiveStream, Turn
 from .hosts import ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
-from .keeping import Keeper
+from .keeping import Keeper, is_refusal
 from .key import fingerprint
-from .messages import Headers, Response
+from .messages import Headers, Request, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
 from .protocols.base import Call, Ending
+from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
@@ -46,10 +47,10 @@ class Cache:
         self.isolation = isolation
         self.hosts = ai_hosts(settings.hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
-        self.stats = stats or Stats()
-        self.keeper = Keeper(settings, store, self.stats, secrets.token_hex(6))
+        self.stats = stats or Stats(store.failures)
+        self.sequences = Sequences()
+        self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
         self.flights = self.keeper.flights
-        self._asked: dict[str, int] = {}
         self._store_works = True
         self._warned_of_claims = False
 
@@ -87,8 +88,7 @@ class Cache:
             return self._bypass(exchange, "unstable-credential")
         self._warn_of_claims(scope)
         parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
-        exchange.key = fingerprint(call, request, parts, self.settings.key_rules)
-        exchange.key += self._sample(exchange.key)
+        exchange.key = self._numbered(fingerprint(call, request, parts, self.settings.key_rules), request)
         if self._may_collapse(exchange):
             await self._answer_once(exchange, call)
         else:
@@ -140,16 +140,13 @@ class Cache:
             self._refuse(exchange, "ai_cache_bypass", message)
         return exchange
 
-    def _sample(self, key: str) -> str:
-        """The suffix of the n-th identical call of this run; the first answer has none."""
-        if self.settings.samples == 1:
-            return ""
-        asked = self._asked.pop(key, 0)
-        self._asked[key] = asked + 1
-        if len(self._asked) > 100_000:
-            del self._asked[next(iter(self._asked))]
-        number = asked % self.settings.samples
-        return f"-{number + 1}" if number else ""
+    def _numbered(self, key: str, request: Request) -> str:
+        """The key of the answer that this call gets: of its place in a sequence, or of its sample."""
+        if self.settings.sequences:
+            return nth(key, self.sequences.next(key, policy.namespace(self.settings, request)))
+        if self.settings.samples > 1:
+            return nth(key, (self.sequences.next(key) - 1) % self.settings.samples + 1)
+        return key
 
     async def _look_up(self, exchange: Exchange) -> None:
         """Fill in the hit, or status and reason of the miss."""
@@ -159,11 +156,15 @@ class Cache:
         if not decision.look_up:
             return
         entry = await self._ask_store(exchange)
+        if entry is None and self.settings.mode == "replay":
+            entry = await self._repeated(exchange)
         if entry is None or not (entry.cacheable or self.settings.everything):
             return
-        if self.settings.mode == "record" and _would_be_asked_again(entry, exchange.call):
+        if self.settings.mode == "record" and is_refusal(entry.status) and not self.settings.keep_retries:
             exchange.reason = "recorded-anew"
             return
+        if self.settings.sequences:
+            self.sequences.found(base(exchange.key), number(exchange.key))
         age = max(0.0, time.time() - entry.created)
         max_age = exchange.control.max_age
         if max_age is not None and age > max_age and self.settings.mode != "replay":
@@ -174,6 +175,17 @@ class Cache:
                 exchange.stale = entry
         else:
             self._hit(exchange, entry)
+
+    async def _repeated(self, exchange: Exchange) -> Entry | None:
+        """What a replay answers after the last answer of a sequence."""
+        last = self.sequences.last(base(exchange.key))
+        if not last:
+            return None
+        if self.settings.repeat == "error":
+            exchange.reason = "sequence-exhausted"
+            return None
+        exchange.key = nth(base(exchange.key), last if self.settings.repeat == "last" else 1)
+        return await self._ask_store(exchange)
 
     async def _ask_store(self, exchange: Exchange) -> Entry | None:
         """The entry of the exchange's key, within the time budget."""
@@ -364,11 +376,3 @@ def _live_headers(headers: Headers) -> Headers:
     if coding := headers.get("content-encoding"):
         fields.append(("content-encoding", coding))  # the bytes are passed on as they came
     return Headers(fields)
-
-
-def _would_be_asked_again(entry: Entry, call: Call | None) -> bool:
-    """Whether a client repeats this request to see another answer: after a 429 or 5xx, and when it polls.
-
-    A recording keeps the last one. Answering with an earlier one would let retries and polling go on for ever.
-    """
-    return entry.status == 429 or entry.status >= 500 or (call is not None and bool(call.bypass))

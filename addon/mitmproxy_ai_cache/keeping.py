@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from . import content_coding, gate, policy, replay
 from .entry import Entry
@@ -13,9 +14,10 @@ from .flight import Flights, LiveStream
 from .key import counting_headers, public_query
 from .messages import Headers, Request
 from .protocols.base import Answer, Call, Ending, Verdict
+from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
-from .stores import Store
+from .stores import Store, StoreError
 
 logger = logging.getLogger("ai-cache")
 
@@ -26,10 +28,11 @@ _IN_THREAD_FROM = 256 * 1024
 class Keeper:
     """Keeps in `store` what proved complete, and tells those who wait for it. `run` names the life of this proxy."""
 
-    def __init__(self, settings: Settings, store: Store, stats: Stats, run: str) -> None:
+    def __init__(self, settings: Settings, store: Store, stats: Stats, sequences: Sequences, run: str) -> None:
         self.settings = settings
         self.store = store
         self.stats = stats
+        self.sequences = sequences
         self.run = run
         self.flights = Flights()
         self._finishing: dict[str, asyncio.Task[None]] = {}
@@ -57,6 +60,8 @@ class Keeper:
             self.fail(exchange, whole=whole, hopeless=bool(why_not), left=exchange.left)
             self.stats.forwarded(exchange, reason)
         else:
+            if self.settings.sequences and is_refusal(exchange.status_code) and not self.settings.keep_retries:
+                self.sequences.again(base(exchange.key), number(exchange.key))
             self._keep_in_a_task(exchange, headers, body, ending)
 
     def _keep_in_a_task(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
@@ -103,6 +108,17 @@ class Keeper:
         else:
             self.fail(exchange, whole=verdict.whole, hopeless=verdict.whole, left=exchange.left)
         self.stats.forwarded(exchange, reason or "stored")
+        if not reason and self.settings.mode == "refresh" and number(entry.key) == 1:
+            await self._forget_tail(entry)
+
+    async def _forget_tail(self, first: Entry) -> None:
+        """A sequence whose first answer was bought again has only the answers of this run."""
+        with suppress(StoreError):
+            place = 2
+            while await self.store.read(nth(first.key, place), first.namespace) is not None:
+                if place > self.sequences.asked(first.key):
+                    self.store.remove(nth(first.key, place), first.namespace)
+                place += 1
 
     def _forget_issuer(self, call: Call, answer: Answer) -> None:
         """The provider no longer knows the id this call builds on: the entry that issued it leads nowhere."""
@@ -130,6 +146,11 @@ class Keeper:
         """Wait for what is being judged."""
         if self._finishing:
             await asyncio.wait(self._finishing.values(), timeout=5)
+
+
+def is_refusal(status: int) -> bool:
+    """Whether a client asks again after this status, to see another answer."""
+    return status == 429 or status >= 500
 
 
 def judge(call: Call, status: int, headers: Headers, body: bytes, ending: Ending, limit: int) -> tuple[Answer, Verdict]:

@@ -23,6 +23,8 @@ from .stores import REDIS, redis_url
 MODES = ("cache", "read-only", "record", "refresh", "replay", "off")
 
 
+REPEATS = ("last", "first", "error")
+
 LIST = Sequence[str]
 """The type of options that may be given several times, as mitmproxy writes it."""
 
@@ -199,6 +201,21 @@ OPTIONS: tuple[Option, ...] = (
         "More hosts (globs) whose OpenAI-style streams end without data: [DONE].",
     ),
     Option(
+        "ai_cache_repeat",
+        str,
+        "last",
+        "What a replay answers when a request comes more often than it was recorded. last: the last answer again. "
+        "first: the first one. error: a miss.",
+        REPEATS,
+    ),
+    Option(
+        "ai_cache_keep_retries",
+        bool,
+        False,
+        "record also keeps a 429 or 5xx that was followed by another answer. Without it replays need not wait for "
+        "retries.",
+    ),
+    Option(
         "ai_cache_record_broken",
         bool,
         False,
@@ -257,6 +274,8 @@ class Settings:
     key_rules: KeyRules = field(default_factory=KeyRules)
     skip_stop_reasons: frozenset[str] = frozenset()
     no_done_hosts: tuple[str, ...] = ()
+    repeat: str = "last"
+    keep_retries: bool = False
     record_broken: bool = False
     headers: bool = True
     websocket: str = "auto"
@@ -274,6 +293,11 @@ class Settings:
     def everything(self) -> bool:
         """Whether all exchanges with AI hosts count, not only calls that can be answered from a cache."""
         return self.mode in ("record", "replay")
+
+    @property
+    def sequences(self) -> bool:
+        """Whether the n-th identical request of a run has an answer of its own."""
+        return self.mode in ("record", "refresh", "replay")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Settings:
@@ -308,6 +332,8 @@ class Settings:
             ),
             skip_stop_reasons=frozenset(reason.lower() for reason in given["skip_stop_reasons"]),
             no_done_hosts=tuple(given["no_done_hosts"]),
+            repeat=check.choice("repeat", REPEATS),
+            keep_retries=given["keep_retries"],
             record_broken=given["record_broken"],
             headers=given["headers"],
             websocket=check.choice("websocket", ("auto", "pass", "refuse")),

@@ -21,7 +21,9 @@ SAMPLED_OFTEN = 3
 class Stats:
     """Counts of a proxy's life."""
 
-    def __init__(self) -> None:
+    def __init__(self, store_failures: Counter[str] | None = None) -> None:
+        self.store_failures = Counter() if store_failures is None else store_failures
+        """What went wrong with the store, by kind; the store counts it."""
         self.calls = 0
         self.statuses: Counter[str] = Counter()
         self.reasons: Counter[tuple[str, str]] = Counter()
@@ -119,6 +121,9 @@ class Stats:
             if reason != "no-entry"
         ]
         lines += [f"  not stored, {reason}: {count}" for reason, count in self.not_stored.most_common()]
+        if self.store_failures:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in self.store_failures.most_common())
+            lines.append(f"  store failures: {kinds}")
         lines += [f"  refused {replay.printable(host)}: {count}" for host, count in self.refused.most_common(10)]
         if self.refused_upgrades:
             lines.append(f"  WebSocket upgrades refused: {self.refused_upgrades} (clients go on over HTTP)")
@@ -150,6 +155,7 @@ class Stats:
             "reasons": {f"{status} {reason}": count for (status, reason), count in self.reasons.items()},
             "stored": self.stored,
             "not_stored": dict(self.not_stored),
+            "store_failures": dict(self.store_failures),
             "saved": {"tokens": self.saved_tokens, "seconds": round(self.saved_seconds, 3)},
             "refused": dict(self.refused),
             "passed_unread": dict(self.tunnels),

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import resource
 import shutil
 import signal
 import sqlite3
@@ -16,12 +17,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.stores import SqliteStore, StoreError, for_url
+from mitmproxy_ai_cache.stores import SqliteStore, StoreError, for_url, health, sqlite, sqlite_file
 from mitmproxy_ai_cache.stores.sqlite_file import VERSION
 
 ADDON = Path(__file__).resolve().parents[2] / "addon"
@@ -108,7 +110,7 @@ def set_aside(path: Path) -> list[Path]:
     return sorted(
         file
         for file in path.parent.iterdir()
-        if file.is_file() and file.name not in own and not file.name.endswith(("-wal", "-shm"))
+        if file.is_file() and file.name not in own and not file.name.endswith(("-wal", "-shm", "-journal"))
     )
 
 
@@ -622,6 +624,7 @@ def test_a_file_that_is_damaged_while_in_use_is_set_aside_and_a_fresh_one_works(
             for number in range(10, 60):
                 with suppress(StoreError):
                     assert await store.get(key_of(number)) is None
+            await until(lambda: bool(set_aside(path)))
             assert [file.read_bytes() for file in set_aside(path)] == [garbage]
             store.put(entry(1))
             while await store.count() < 1:
@@ -689,6 +692,314 @@ def test_a_broken_entry_is_a_miss_a_log_line_and_gone(path: Path, caplog: pytest
     assert not set_aside(path)
 
 
+# Walking, purging, waiting
+
+
+async def walked(store: SqliteStore) -> list[Entry]:
+    return [entry async for entry in store.entries()]
+
+
+def full(number: int, namespace: str = "") -> Entry:
+    return replace(
+        entry(number, noise(number, 500)),
+        request=b'{"number": %d}' % number,
+        request_headers=(("anthropic-version", "2023-06-01"),),
+        run="0123456789ab",
+        namespace=namespace,
+    )
+
+
+def test_a_walk_gives_whole_entries_oldest_first_also_those_not_yet_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_CHUNK", 7)
+    numbers = random.Random(1).sample(range(1000), 50)
+    put(path, *(full(number) for number in numbers[:30]))
+
+    async def run() -> list[Entry]:
+        async with opened(path) as store:
+            for number in numbers[30:]:
+                store.put(full(number))
+            return await walked(store)
+
+    found = asyncio.run(run())
+    assert [value.key for value in found] == [key_of(number) for number in numbers]
+    assert [replace(value, created=0) for value in found] == [replace(full(number), created=0) for number in numbers]
+
+
+def test_a_walk_lets_others_run_and_survives_what_they_do(path: Path) -> None:
+    put(path, *(full(number) for number in range(100)))
+
+    async def run() -> tuple[int, int]:
+        beats = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                beats += 1
+                await asyncio.sleep(0)
+
+        async with opened(path) as store:
+            other = asyncio.create_task(beat())
+            found = 0
+            async for value in store.entries():
+                found += 1
+                store.remove(value.key)
+                store.put(full(1000 + found))
+            other.cancel()
+        return found, beats
+
+    found, beats = asyncio.run(asyncio.wait_for(run(), 20))
+    assert found == 100
+    assert beats >= 100
+
+
+def test_a_walk_leaves_out_what_is_broken_and_counts_it(path: Path) -> None:
+    put(path, *(full(number) for number in range(10)))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE entry SET answer = 7 WHERE key = ?", (key_of(2),))
+        connection.execute("UPDATE entry SET answer = substr(answer, 1, 40) WHERE key = ?", (key_of(3),))
+        connection.execute("UPDATE entry SET request = zeroblob(9) WHERE key = ?", (key_of(4),))
+        connection.execute("UPDATE entry SET used = 'text' WHERE key = ?", (key_of(5),))
+        connection.commit()
+
+    async def run() -> None:
+        async with opened(path) as store:
+            found = await walked(store)
+            assert [value.key for value in found] == [key_of(number) for number in (0, 1, 5, 6, 7, 8, 9)]
+            assert store.failures == {"broken-entry": 3}
+            assert await store.get(key_of(2)) is None
+            assert await store.get(key_of(5)) is not None
+
+    asyncio.run(run())
+
+
+def test_an_entry_under_the_key_of_another_is_never_served(path: Path) -> None:
+    """What a damaged index leads to."""
+    put(path, entry(1, b"mine"), entry(2, b"another's"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE entry SET answer = (SELECT answer FROM entry WHERE id = 2) WHERE id = 1")
+        connection.commit()
+    found = []
+
+    async def run() -> None:
+        async with opened(path) as store:
+            found.append(await store.get(key_of(1)))
+            found.append(await store.get(key_of(2)))
+            assert store.failures == {"broken-entry": 1}
+
+    asyncio.run(run())
+    assert found[0] is None
+    assert found[1] is not None
+
+
+def test_a_purge_takes_one_namespace_at_once_and_what_is_put_afterwards_stays(path: Path) -> None:
+    put(path, *(full(number, "a") for number in range(10)), *(full(number, "b") for number in range(10, 20)))
+
+    async def run() -> None:
+        async with opened(path) as store:
+            with locked(path):
+                store.put(full(20, "a"))
+                store.put(full(21, "b"))
+                purge = asyncio.create_task(store.purge("a"))
+                await asyncio.sleep(0)
+                assert [number for number in range(22) if await store.get(key_of(number), "a")] == [*range(10, 20), 21]
+                store.put(full(3, "a"))
+                assert await store.get(key_of(3), "a") is not None
+            await purge
+            assert {value.key for value in await walked(store)} == {
+                key_of(number) for number in (3, *range(10, 20), 21)
+            }
+
+    asyncio.run(run())
+    assert kept(path, range(30)).keys() == {3, *range(10, 20), 21}
+
+
+def test_a_purge_that_could_not_be_written_says_so(path: Path) -> None:
+    put(path, full(1, "a"))
+
+    async def run() -> None:
+        store = SqliteStore(f"sqlite:///{path}", PLENTY, writable=False)
+        await store.open()
+        with pytest.raises(StoreError, match="still there"):
+            await store.purge("a")
+        await store.close()
+        async with opened(path) as writing:
+            with pytest.raises(StoreError, match="still there"):
+                await writing.purge("\ud800")
+            assert await writing.get(key_of(1)) is not None
+
+    asyncio.run(run())
+
+
+def test_waiting_till_all_is_written_ends_when_it_is_and_at_the_deadline(path: Path) -> None:
+    async def run() -> None:
+        async with opened(path) as store:
+            with locked(path):
+                store.put(entry(1))
+                began = time.monotonic()
+                await store.flushed(0.1)
+                assert 0.1 <= time.monotonic() - began < 2
+                assert await store.count() == 0
+            await store.flushed()
+            assert await store.count() == 1
+
+    asyncio.run(run())
+
+
+def test_an_entry_of_what_is_no_text_is_not_kept_and_harms_no_other(path: Path) -> None:
+    async def run() -> None:
+        async with opened(path) as store:
+            assert not store.put(replace(entry(1), model="\ud800"))
+            assert store.put(entry(2))
+            assert store.dropped == 1
+
+    asyncio.run(run())
+    assert kept(path, range(5)).keys() == {2}
+
+
+# A file that is taken away
+
+
+def remove_all(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def remove_file_only(path: Path) -> None:
+    path.unlink()
+
+
+def remove_wal_only(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def move_away(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+@pytest.mark.parametrize("take_away", [remove_all, remove_file_only, remove_wal_only, move_away])
+@pytest.mark.parametrize("noticed_by", ["writes", "look-ups"])
+def test_a_file_that_was_taken_away_is_made_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    take_away: Callable[[Path], None],
+    noticed_by: str,
+) -> None:
+    monkeypatch.setattr(sqlite, "_LOOK_EVERY", 0.02)
+    path = tmp_path / "cache" / "ai.sqlite3"
+
+    async def run() -> None:
+        async with opened(path) as store:
+            store.put(full(1))
+            await store.flushed()
+            take_away(path)
+            deadline = time.monotonic() + 10
+            while not warnings(caplog):
+                assert time.monotonic() < deadline
+                if noticed_by == "writes":
+                    store.put(full(2))
+                for number in range(3):
+                    with suppress(StoreError):
+                        found = await store.get(key_of(number))
+                        assert found is None or found.body == full(number).body
+                await asyncio.sleep(0.005)
+            store.put(full(3))
+            await store.flushed()
+            assert path.stat().st_size >= 0
+        assert len(warnings(caplog)) == 1, warnings(caplog)
+
+    asyncio.run(run())
+    assert 3 in kept(path, range(5))
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    if take_away is move_away:
+        assert kept(tmp_path / "moved" / path.name, range(5)).keys() >= {1}
+
+
+def test_another_file_that_takes_the_name_is_used_without_the_journal_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sqlite, "_LOOK_EVERY", 0.02)
+    path, other = tmp_path / "a.sqlite3", tmp_path / "b.sqlite3"
+    put(other, *(full(number) for number in range(100, 400)))
+
+    async def run() -> None:
+        async with opened(path) as store:
+            for number in range(100):
+                store.put(full(number))
+            await store.flushed()
+            os.replace(other, path)
+            deadline = time.monotonic() + 10
+            while not warnings(caplog):
+                assert time.monotonic() < deadline
+                await store.get(key_of(5))
+                await asyncio.sleep(0.005)
+            await until(lambda: store._thread.reader is not None)
+            for number in range(100, 400):
+                found = await store.get(key_of(number))
+                assert found is not None
+                assert found.body == full(number).body
+            store.put(full(1))
+
+    asyncio.run(run())
+    assert kept(path, range(500)).keys() == {1, *range(100, 400)}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_file_that_could_not_be_opened_at_the_start_is_used_as_soon_as_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_LOOK_EVERY", 0.02)
+    folder = tmp_path / "in the way"
+    folder.write_bytes(b"a file")
+
+    async def run() -> None:
+        store = SqliteStore(f"sqlite:///{folder}/cache.sqlite3", PLENTY)
+        with pytest.raises(StoreError):
+            await store.open()
+        with pytest.raises(StoreError):
+            await store.get(key_of(1))
+        folder.unlink()
+        deadline = time.monotonic() + 10
+        while True:
+            assert time.monotonic() < deadline
+            with suppress(StoreError):
+                await store.get(key_of(1))
+                break
+            await asyncio.sleep(0.005)
+        store.put(entry(1))
+        await store.close()
+
+    asyncio.run(run())
+    assert kept(folder / "cache.sqlite3", range(3)).keys() == {1}
+
+
+def test_a_lock_held_for_long_loses_nothing_and_no_look_up_waits(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY", 0.05)
+
+    async def run() -> None:
+        async with opened(path) as store:
+            with locked(path):
+                for number in range(20):
+                    store.put(entry(number))
+                await until(lambda: store.failures["locked"] >= 3)
+                began = time.monotonic()
+                for number in range(20):
+                    assert await store.get(key_of(number)) is not None
+                assert await store.get(key_of(99)) is None
+                assert time.monotonic() - began < 0.25
+            await store.flushed()
+            assert store.dropped == 0
+
+    asyncio.run(run())
+    assert kept(path, range(100)).keys() == set(range(20))
+    assert len(warnings(caplog)) == 1
+
+
 # What cannot be written
 
 
@@ -713,25 +1024,45 @@ def test_a_folder_that_may_not_be_written_is_a_store_error(ordinary_user: Path) 
         ordinary_user.chmod(0o700)
 
 
-def test_a_file_that_turns_read_only_costs_one_log_line_and_no_look_up(
-    ordinary_user: Path, caplog: pytest.LogCaptureFixture
+@contextmanager
+def no_file_may_grow_beyond(size: int) -> Iterator[None]:
+    """A disk that is full, for this process. Bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_costs_one_log_line_and_no_look_up_and_is_over_when_it_is_over(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = ordinary_user / "cache.sqlite3"
+    monkeypatch.setattr(health, "QUIET", 0.05)
+    caplog.set_level(logging.INFO)
     put(path, entry(1))
 
     async def run() -> None:
         async with opened(path) as store:
-            path.chmod(0o400)
-            for number in range(2, 5):
-                store.put(entry(number))
-                await until(lambda number=number: store.dropped == number - 1)
-                assert await store.get(key_of(number)) is None
-            assert await store.get(key_of(1)) is not None
+            with no_file_may_grow_beyond(1 << 20):
+                for number in range(2, 7):
+                    store.put(entry(number, noise(number, 2 << 20)))
+                    await store.flushed()
+                    assert await store.get(key_of(number)) is None
+                assert store.dropped == 5
+                assert store.failures.total() == 5
+                assert await store.get(key_of(1)) is not None
+            await asyncio.sleep(0.06)
+            store.put(entry(7))
+            await store.flushed()
+            assert await store.get(key_of(7)) is not None
 
     asyncio.run(run())
-    assert len(warnings(caplog)) == 1
-    path.chmod(0o600)
-    assert kept(path, range(5)).keys() == {1}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2, said
+    assert "cannot write to" in said[0]
+    assert "keeps answers again" in said[1]
+    assert kept(path, range(10)).keys() == {1, 7}
 
 
 def test_closing_does_not_wait_longer_than_its_deadline(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -58,7 +58,10 @@ class Store(ABC):
         if packed is None:
             return None
         try:
-            return Entry.unpack(packed)
+            entry = Entry.unpack(packed)
+            if entry.key != key:  # a damaged index leads to another's
+                raise BrokenEntry("the answer of another call")
+            return entry
         except BrokenEntry as error:
             self.failures["broken-entry"] += 1
             logger.warning("ai-cache: entry %s is broken (%s) and was removed", key[:12], error)

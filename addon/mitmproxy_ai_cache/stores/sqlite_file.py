@@ -5,6 +5,7 @@ Whatever its state, the proxy starts and nothing is deleted.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -56,18 +57,35 @@ BUSY = 5.0
 """Seconds to wait for a lock of another process."""
 
 
+Files = tuple[int, int, int]
+"""Device and inode of the file, inode of the WAL beside it (0 for none)."""
+
+
+def files_at(path: Path) -> Files | None:
+    """What `path` leads to now. A connection goes on with the files it opened when others get their names."""
+    try:
+        file = os.stat(path)
+    except OSError:
+        return None
+    try:
+        return file.st_dev, file.st_ino, os.stat(f"{path}-wal").st_ino
+    except OSError:
+        return file.st_dev, file.st_ino, 0
+
+
 def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
 
 
 def open_or_set_aside(path: Path) -> sqlite3.Connection:
-    """A connection for look-ups, that waits for nobody. Raises `StoreError`, `OSError` and `sqlite3.Error`.
+    """A connection for writes; it waits for locks. Raises `StoreError`, `OSError` and `sqlite3.Error`.
 
     A damaged file, or one from a newer version, is set aside and a fresh one begun.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for _ in range(2):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        files = files_at(path)
         connection = connect(path)
         try:
             reason = _make_ready(connection)
@@ -81,8 +99,22 @@ def open_or_set_aside(path: Path) -> sqlite3.Connection:
         connection.close()
         if reason == _FOREIGN:
             raise StoreError(f"{path} is {_FOREIGN}; name another file in ai_cache_store")
-        set_aside(path, reason)
+        set_aside(path, reason, files)
     raise sqlite3.OperationalError("a fresh file could not be opened either")
+
+
+def open_for_look_ups(path: Path) -> sqlite3.Connection:
+    """A connection beside the one for writes: it waits for nobody. Raises `sqlite3.Error`."""
+    connection = connect(path)
+    try:
+        # The last connection to close writes the WAL into the file, which takes its time: never this one.
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        connection.execute("SELECT entries, size FROM total").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def open_as_it_is(path: Path) -> sqlite3.Connection:
@@ -99,6 +131,7 @@ def open_as_it_is(path: Path) -> sqlite3.Connection:
         if version != VERSION:
             raise StoreError(f"{path} has format {version}, this version reads {VERSION}; open it in mode cache once")
         connection.execute("SELECT entries, size FROM total").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
     except (sqlite3.Error, StoreError):
         connection.close()
         raise
@@ -116,9 +149,9 @@ def _make_ready(connection: sqlite3.Connection) -> str:
     if version > VERSION:
         return f"it was written by a newer version (format {version}, this one knows {VERSION})"
     use_wal(connection)
-    _migrate(connection)
+    if version < VERSION:
+        _migrate(connection)
     connection.execute("SELECT entries, size FROM total").fetchone()
-    connection.execute("PRAGMA busy_timeout = 0")
     return ""
 
 
@@ -137,18 +170,33 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
-def set_aside(path: Path, reason: str) -> None:
-    """Rename the file and its companions. Nothing is deleted."""
+def set_aside(path: Path, reason: str, files: Files | None) -> None:
+    """Rename the file and its companions, unless another process has put new ones there. Nothing is deleted."""
+    now = files_at(path)
+    if now is None or (files is not None and now[:2] != files[:2]):
+        return
+    name = _rename(path, ("", "-wal", "-shm", "-journal"))
+    logger.warning("ai-cache: %s was set aside as %s: %s", path, name, reason)
+
+
+def part_from(path: Path, files: Files) -> None:
+    """Where another file has taken the name, the WAL of the one that was there must not be taken for its own."""
+    now = files_at(path)
+    if now is not None and now[:2] != files[:2] and now[2] == files[2] != 0:
+        _rename(path, ("-wal", "-shm"))
+
+
+def _rename(path: Path, suffixes: tuple[str, ...]) -> str:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(f"{path.name}.{stamp}.aside")
     number = 1
-    while aside.exists():
+    while any(Path(f"{aside}{suffix}").exists() for suffix in suffixes):
         number += 1
         aside = path.with_name(f"{path.name}.{stamp}-{number}.aside")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in suffixes:
         with suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
-    logger.warning("ai-cache: %s was set aside as %s: %s", path, aside.name, reason)
+    return aside.name
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
@@ -167,18 +215,41 @@ def use_wal(connection: sqlite3.Connection) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if kind_of(error) != "locked" or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+        else:
+            if time.monotonic() > deadline:
+                raise sqlite3.OperationalError("the file system cannot keep a write-ahead log")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+_KINDS = {
+    sqlite3.SQLITE_FULL: "disk-full",
+    sqlite3.SQLITE_BUSY: "locked",
+    sqlite3.SQLITE_LOCKED: "locked",
+    sqlite3.SQLITE_NOTADB: "damaged",
+    sqlite3.SQLITE_CORRUPT: "damaged",
+}
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def kind_of(error: Exception) -> str:
+    """A word for what went wrong: `disk-full`, `locked`, `damaged`, or `disk` for all else."""
+    if isinstance(error, OSError):
+        return "disk-full" if error.errno in _NO_ROOM else "disk"
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return "disk-full"
+    if "no such table" in str(error) or "no such column" in str(error):
+        return "damaged"
+    return _KINDS.get(code & 0xFF, "disk")  # the low byte is the kind, the rest says where
+
+
+def is_damage(error: Exception) -> bool:
     """Whether the file's content is at fault, not a lock, the disk or permissions."""
-    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return True
-    return "no such table" in str(error) or "no such column" in str(error)
+    return kind_of(error) == "damaged"
 
 
 def _statements(script: str) -> list[str]:

@@ -1,0 +1,77 @@
+"""Sequences: the n-th identical request of a run gets the n-th recorded answer.
+
+The first answer of a sequence is kept under the key itself, the n-th under `KEY-n`. Requests with other keys may come
+in any order between them. A run is the life of a proxy, or one test where tests name their scope.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+_REMEMBERED = 100_000
+"""Keys whose place in their sequence is known; who asks more begins those used longest ago anew."""
+
+
+def nth(key: str, number: int) -> str:
+    """The key of the n-th answer, n >= 1."""
+    return key if number <= 1 else f"{key}-{number}"
+
+
+def base(key: str) -> str:
+    """The key of the sequence's first answer."""
+    return key.partition("-")[0]
+
+
+def number(key: str) -> int:
+    return int(key.partition("-")[2] or 1)
+
+
+@dataclass(slots=True)
+class _Place:
+    namespace: str
+    asked: int = 0
+    answered: int = 0
+    """The last answer that was found."""
+
+
+class Sequences:
+    """How far each sequence of this run is."""
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[str, _Place] = OrderedDict()
+
+    def next(self, key: str, namespace: str = "") -> int:
+        """The number of this request among the identical ones, from 1."""
+        place = self._places.pop(key, None) or _Place(namespace)
+        self._places[key] = place
+        if len(self._places) > _REMEMBERED:
+            self._places.popitem(last=False)
+        place.asked += 1
+        return place.asked
+
+    def asked(self, key: str) -> int:
+        """How often this run asked."""
+        place = self._places.get(key)
+        return place.asked if place else 0
+
+    def found(self, key: str, number: int) -> None:
+        """The n-th answer is there."""
+        if place := self._places.get(key):
+            place.answered = max(place.answered, number)
+
+    def last(self, key: str) -> int:
+        """The last answer that was found in this run; 0 if there was none."""
+        place = self._places.get(key)
+        return place.answered if place else 0
+
+    def again(self, key: str, number: int) -> None:
+        """The n-th answer was a refusal (429, 5xx): the retry that follows gets its place."""
+        place = self._places.get(key)
+        if place and place.asked == number:
+            place.asked -= 1
+
+    def begin(self, namespace: str) -> None:
+        """A run of this namespace begins: its sequences start anew."""
+        for key in [key for key, place in self._places.items() if place.namespace == namespace]:
+            del self._places[key]

@@ -1,0 +1,291 @@
+"""The thread of a SQLite store: whatever may wait for the disk or for a lock of another process happens here.
+
+It opens the file, again where the file was deleted, replaced or damaged, and writes what waits. The connection for
+look-ups is used on the event loop; `reader_lock` is held there for one statement, here only to take it away.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import sqlite_file
+from .base import StoreError
+from .health import Health
+
+logger = logging.getLogger("ai-cache")
+
+_QUEUE = 1000
+_BATCH = 500
+_QUEUE_BYTES = 256 << 20
+_KEEP_EXPIRED = 86400.0
+"""Seconds an expired entry is kept before it goes ahead of all others."""
+
+_TROUBLE = (sqlite3.Error, OSError, StoreError, ValueError, OverflowError)
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One thing to write: a statement with its parameters, and what look-ups see of it meanwhile."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    key: str = ""
+    packed: bytes | None = None
+    """The packed answer of a put; None removes."""
+    issued: str = ""
+    namespace: str = ""
+    purges: bool = False
+    """Whether it removes all of `namespace`."""
+    failed: str = ""
+    """Why it was given up."""
+
+    @property
+    def size(self) -> int:
+        return sum(len(value) for value in self.parameters if isinstance(value, bytes))
+
+
+class StoreThread:
+    """`max_size` in bytes, as stored. `lost` is told how many writes were given up."""
+
+    def __init__(
+        self, path: Path, max_size: int, writable: bool, failures: Counter[str], lost: Callable[[int], None]
+    ) -> None:
+        self.path = path
+        self.reader: sqlite3.Connection | None = None
+        self.reader_lock = threading.Lock()
+        self.opened: Future[None] = Future()
+        self.pending: dict[str, Write] = {}
+        self.purging: list[str] = []
+        self.handed = self.settled = 0
+        self._max_size = max_size
+        self._writable = writable
+        self._lost = lost
+        self._health = Health(failures, f"{path} keeps answers again" if writable else f"{path} can be read again")
+        self._connection: sqlite3.Connection | None = None
+        self._files: sqlite_file.Files | None = None
+        self._damage: Exception | None = None
+        self._pending_bytes = 0
+        self._pending_lock = threading.Lock()
+        self._queue: queue.Queue[Write | None] = queue.Queue(_QUEUE)
+        self._nudged = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="ai-cache store", daemon=True)
+
+    # For the event loop
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def look(self) -> None:
+        """See to the file where `path` does not lead to it any more. Waits for nobody."""
+        if self.reader is None or sqlite_file.files_at(self.path) != self._files:
+            self._nudge()
+
+    def damaged(self, error: Exception) -> None:
+        """A look-up met damage. Called under `reader_lock`: the connection that met it is still in use."""
+        self._damage = error
+        self._nudge()
+
+    def _nudge(self) -> None:
+        if not self._nudged.is_set():
+            self._nudged.set()
+            with suppress(queue.Full):
+                self._queue.put_nowait(None)  # a full queue keeps the thread awake anyway
+
+    def hand_over(self, write: Write) -> bool:
+        """Whether `write` will be tried. Look-ups of this process see it from now on."""
+        if not self._writable or self._closing.is_set():
+            self._lost(1)
+            return False
+        with self._pending_lock:
+            try:
+                if self._pending_bytes + write.size > _QUEUE_BYTES:
+                    raise queue.Full
+                self._queue.put_nowait(write)
+            except queue.Full:
+                self._lost(1)
+                what = f"answers come faster than {self.path} takes them; some are not kept"
+                self._health.failed("queue-full", what)
+                return False
+            self.handed += 1
+            self._pending_bytes += write.size
+            if write.purges:
+                self.purging.append(write.namespace)
+                for key in [key for key, other in self.pending.items() if other.namespace == write.namespace]:
+                    self.pending[key] = write
+            elif write.key:
+                self.pending[write.key] = write
+        return True
+
+    def close(self, deadline: float) -> None:
+        """Write what waits, for at most `deadline` seconds. Blocks."""
+        self._closing.set()
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)  # wakes it; a full queue needs no waking
+        self._thread.join(deadline)
+        if self._thread.is_alive() and self.settled < self.handed:
+            logger.warning("ai-cache: %d writes did not reach %s in time", self.handed - self.settled, self.path)
+
+    # The thread
+
+    def _work(self) -> None:
+        try:
+            self._see_to_file()
+            self.opened.set_result(None)
+        except _TROUBLE as error:
+            self._failed_to(error, [], said=True)
+            text = str(error) if isinstance(error, StoreError) else f"cannot open {self.path}: {error}"
+            self.opened.set_exception(StoreError(text))
+        while (batch := self._next_batch()) is not None:
+            self._try(batch)
+            self._settle(batch)
+        if self._damage is not None:
+            with suppress(*_TROUBLE):
+                self._see_to_file()  # the next run starts afresh
+        self._let_go()
+
+    def _next_batch(self) -> list[Write] | None:
+        """What waits, maybe nothing but a nudge; None once the store is closing and all is written."""
+        batch: list[Write | None] = []
+        with suppress(queue.Empty):
+            batch = [self._queue.get(timeout=0.1 if self._closing.is_set() else None)]
+            while len(batch) < _BATCH:
+                batch.append(self._queue.get_nowait())
+        writes = [write for write in batch if write is not None]
+        return None if self._closing.is_set() and not writes else writes
+
+    def _try(self, batch: list[Write]) -> None:
+        """Write `batch` in one transaction: again while the file is locked, once more on a fresh one after damage."""
+        afresh = False
+        while True:
+            self._nudged.clear()
+            try:
+                self._see_to_file()
+                if batch:
+                    self._commit(batch)
+                self._health.succeeded()
+                return
+            except _TROUBLE as error:
+                kind = self._failed_to(error, batch)
+                again = kind == "locked" or (kind == "damaged" and not afresh)
+                afresh = afresh or kind == "damaged"
+                if not (batch and again) or self._closing.wait(0.1):
+                    self._lost(len(batch))
+                    for write in batch:
+                        write.failed = str(error)
+                    return
+
+    def _failed_to(self, error: Exception, batch: list[Write], said: bool = False) -> str:
+        kind = sqlite_file.kind_of(error)
+        if kind == "damaged" and self._files is not None:
+            self._damage = error
+            said = True  # when it is set aside
+        if isinstance(error, StoreError):
+            what = f"{error}; calls go on as misses"
+        elif batch and self._files is not None:
+            what = f"cannot write to {self.path} ({error}); answers are not kept for now"
+        else:
+            what = f"cannot open {self.path} ({error}); calls go on as misses"
+        self._health.failed(kind, what, said)
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+        return kind
+
+    def _settle(self, batch: list[Write]) -> None:
+        with self._pending_lock:
+            for write in batch:
+                self._pending_bytes -= write.size
+                if self.pending.get(write.key) is write:
+                    del self.pending[write.key]
+                if write.purges:
+                    self.purging.remove(write.namespace)
+                    for key in [key for key, other in self.pending.items() if other is write]:
+                        del self.pending[key]
+            self.settled += len(batch)
+
+    # The file
+
+    def _see_to_file(self) -> None:
+        """Have connections to the file that `path` leads to. Raises what `_TROUBLE` lists."""
+        files = sqlite_file.files_at(self.path)
+        if self._damage is None and self.reader is not None and files == self._files:
+            if self._connection is None and self._writable:
+                self._connection = sqlite_file.use_wal(sqlite_file.connect(self.path))
+            return
+        was, self._files = self._files, None
+        damage = self._let_go()
+        if damage is not None and self._writable:
+            sqlite_file.set_aside(self.path, f"it is damaged ({damage})", was)
+        elif was is not None:
+            sqlite_file.part_from(self.path, was)
+        reader = self._open()
+        self._files = sqlite_file.files_at(self.path)
+        with self.reader_lock:
+            self.reader = reader
+        if was is not None and damage is None:
+            became = "deleted and is begun anew" if files is None else "replaced; the file there now is used"
+            logger.warning("ai-cache: %s was %s", self.path, became)
+
+    def _open(self) -> sqlite3.Connection:
+        """The connection for look-ups; that for writes comes first, and makes the file."""
+        if not self._writable:
+            return sqlite_file.open_as_it_is(self.path)
+        self._connection = sqlite_file.open_or_set_aside(self.path)
+        return sqlite_file.open_for_look_ups(self.path)
+
+    def _let_go(self) -> Exception | None:
+        """Close both connections. The damage that was met, by a look-up too."""
+        with self.reader_lock:
+            if self.reader is not None:
+                self.reader.close()
+                self.reader = None
+            damage, self._damage = self._damage, None
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                # The last connection to close writes the WAL into the file: not into a damaged one.
+                self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, damage is not None)
+                self._connection.close()
+            self._connection = None
+        return damage
+
+    # Writing
+
+    def _commit(self, batch: list[Write]) -> None:
+        connection = self._connection
+        assert connection is not None
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for write in batch:
+                if write.packed is not None:
+                    connection.execute("DELETE FROM entry WHERE key = ?", (write.key,))
+                connection.execute(write.sql, write.parameters)
+            self._evict(connection)
+
+    def _evict(self, connection: sqlite3.Connection) -> None:
+        """Long expired entries first, then the least recently used, down to nine tenths of the budget."""
+        size = connection.execute("SELECT size FROM total").fetchone()[0]
+        if size <= self._max_size:
+            return
+        connection.execute("DELETE FROM entry WHERE expires < ?", (time.time() - _KEEP_EXPIRED,))
+        surplus = connection.execute("SELECT size FROM total").fetchone()[0] - self._max_size * 9 // 10
+        doomed: list[tuple[int]] = []
+        newest = connection.execute("SELECT id FROM entry ORDER BY used DESC, id DESC LIMIT 1").fetchone()
+        for number, size in connection.execute("SELECT id, size FROM entry ORDER BY used, id"):
+            if surplus <= 0 or (number,) == newest:
+                break
+            doomed.append((number,))
+            surplus -= size
+        connection.executemany("DELETE FROM entry WHERE id = ?", doomed)
