@@ -49,6 +49,8 @@ _COUNTED = 20_000
 """Keys. A larger database is not walked to count what is ours."""
 _AT_ONCE = 8
 """Entries that are fetched together when all are walked."""
+_PROMPT = 0.25
+"""Seconds for an answer, as look-ups have by default: a server that takes longer would be given up again at once."""
 _COMPLAIN_EVERY = 60.0
 """Seconds between two lines about writes that the server refuses."""
 
@@ -236,7 +238,8 @@ class RedisStore(Store):
         while self._breaker.is_open:
             await asyncio.sleep(PROBE_EVERY)
             with suppress(Exception):
-                await asyncio.wait_for(self._ping(), CONNECT)
+                await asyncio.wait_for(self._ping(), CONNECT)  # which may have to connect first
+                await asyncio.wait_for(self._ping(), _PROMPT)
                 self._succeeded()
 
     # Writing
@@ -332,6 +335,7 @@ class RedisStore(Store):
 
     async def _attempt(self, command: Callable[[], Awaitable[Any]]) -> bool:
         """Do what nobody waits for, and say what goes wrong; whether it went well."""
+        began = time.monotonic()
         try:
             async with asyncio.timeout(WRITE):
                 await command()
@@ -342,7 +346,8 @@ class RedisStore(Store):
                 self._failed(error)
             return False
         self._refused = ""
-        self._succeeded()
+        if time.monotonic() - began < _PROMPT:
+            self._succeeded()  # one that took its time says nothing of look-ups, which have none
         return True
 
     def _complain(self, error: BaseException) -> None:
