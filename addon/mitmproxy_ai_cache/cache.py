@@ -44,6 +44,9 @@ _EXPLAIN = 30.0
 _ASK_AGAIN = 0.1
 """Seconds between looks at what another process is fetching."""
 
+_NO_ANSWER = ("store-timeout", "store-error")
+"""A store that has just used up its time for a call is not asked for a lease as well."""
+
 
 class Cache:
     """Answers calls from `store` and keeps what proved complete. One per proxy."""
@@ -272,7 +275,7 @@ class Cache:
                 turn = Turn.LEAD
             if turn is not None:
                 break
-        if turn is Turn.LEAD and not call.stream:
+        if turn is Turn.LEAD and not call.stream and exchange.reason not in _NO_ANSWER:
             await self._wait_for_other_processes(exchange)
 
     async def _take_turn(self, exchange: Exchange, call: Call, flight: Flight) -> Turn:
