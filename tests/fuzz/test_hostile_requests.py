@@ -166,8 +166,8 @@ def test_hostile_requests_reach_the_provider_unharmed_or_are_refused_as_mitmdump
             differing.append((asked.name, with_addon, without))
     with capsys.disabled():
         print(
-            f"\n{len(all_asked)} hostile requests, {reached} reached the provider; the event loop was held longest, {slowest[0]:.2f} s,",
-            slowest[1],
+            f"\n{len(all_asked)} hostile requests, {reached} reached the provider;"
+            f" the event loop was held longest, {slowest[0]:.2f} s, by {slowest[1]}"
         )
     assert addon.alive
     assert not differing, "\n".join(
