@@ -161,7 +161,10 @@ def mitmdump(
     redirect: bool = True,
     tool: str = "mitmdump",
 ) -> Process:
-    """A stock mitmdump with the addon, not yet started. `options`: `name=value`; `before`, `after`: more scripts."""
+    """A stock mitmdump with the addon, not yet started. `options`: `name=value`; `before`, `after`: more scripts.
+
+    Its store is SQLite's; the fixture `start` chooses as AI_CACHE_TEST_STORE says.
+    """
     confdir = home / "mitmproxy"
     defaults = {
         "confdir": str(confdir),

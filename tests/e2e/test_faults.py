@@ -127,16 +127,26 @@ def resharding(folder: Path) -> Iterator[Stage]:
 
 
 def _hand_over(source: Valkey, target: Valkey, slots: range) -> None:
+    """All begin to move at once, and arrive fifty at a time. A node writes its file once for what comes together."""
     ids = {node.port: node.tell("CLUSTER", "MYID").decode() for node in (source, target)}
     with redis.Redis(port=source.port) as giving, redis.Redis(port=target.port) as taking:
+        _set(taking, slots, "IMPORTING", ids[source.port])
+        _set(giving, slots, "MIGRATING", ids[target.port])
+        for first in range(slots.start, slots.stop, 50):
+            some = range(first, min(first + 50, slots.stop))
+            for slot in some:
+                while keys := giving.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+                    giving.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 2000, "KEYS", *keys)
+            _set(taking, some, "NODE", ids[target.port])
+            _set(giving, some, "NODE", ids[target.port])
+            time.sleep(0.03)  # the node serves meanwhile
+
+
+def _set(node: redis.Redis, slots: range, state: str, other: str) -> None:
+    with node.pipeline(transaction=False) as together:
         for slot in slots:
-            taking.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source.port])
-            giving.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target.port])
-        for slot in slots:
-            while keys := giving.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
-                giving.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 2000, "KEYS", *keys)
-            for node in (taking, giving):
-                node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[target.port])
+            together.execute_command("CLUSTER", "SETSLOT", slot, state, other)
+        together.execute()
 
 
 FAULTS: dict[str, Callable[[Path], AbstractContextManager[Stage]]] = {
