@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import datetime
 import importlib.resources
-import os
 import ipaddress
+import os
 import signal
 import socket
 import ssl
