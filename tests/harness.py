@@ -138,6 +138,11 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def ca(self) -> Path:
         return self.confdir / "mitmproxy-ca-cert.pem"
 

@@ -286,9 +286,9 @@ class Cache:
         exchange.waiting = None
         if turn is Turn.LEAD:
             exchange.flight = flight
-        elif turn is Turn.FOLLOW and flight.stream is not None:
+        elif turn is Turn.FOLLOW:
             exchange.status, exchange.reason = "HIT", "collapsed"
-            exchange.follower = flight.stream.follow()
+            exchange.follower = waiting.follower
         elif turn is Turn.ANSWERED and flight.entry is not None:
             self._hit(exchange, flight.entry, "collapsed")
         elif turn is Turn.LEFT:
@@ -325,10 +325,14 @@ class Cache:
 
     def abandon(self, exchange: Exchange) -> None:
         """Nothing more will be heard of this exchange: another script answered it, or its connection crashed."""
+        if exchange.follower is not None:
+            exchange.follower.leave()
         self.keeper.fail(exchange, hopeless=True)
 
     def followed(self, exchange: Exchange, status: int, ending: Ending) -> None:
         """A follower's message has ended."""
+        if exchange.follower is not None:
+            exchange.follower.leave()
         exchange.ended = time.monotonic()
         exchange.status_code = status
         self.stats.followed(exchange, ending)
