@@ -96,7 +96,10 @@ def parse_path(text: str) -> tuple[str, ...]:
 
 
 def encode(value: Json, rules: Rules | None = None, normalise: Callable[[str], str] | None = None) -> bytes:
-    """Canonical bytes of `value`. Raises `NotCanonical` for lone surrogates and for nesting beyond some 250 levels."""
+    """Canonical bytes of `value`.
+
+    Raises `NotCanonical` for lone surrogates, for nesting beyond some 250 levels and for more than `MAX_VALUES` values.
+    """
     try:
         walked = _Walk(normalise).value(value, rules, schema=False)
         return orjson.dumps(None if walked is DROP else walked, option=orjson.OPT_SORT_KEYS)
@@ -104,13 +107,24 @@ def encode(value: Json, rules: Rules | None = None, normalise: Callable[[str], s
         raise NotCanonical(str(error)) from None
 
 
+MAX_VALUES = 150_000
+"""Most values that are walked one by one, at some two microseconds each; lists of texts or of tokens count as one."""
+
+_ITSELF = frozenset({str, bool, type(None)})
+"""Types whose values are their own canonical form, as long as nothing is normalised."""
+
+
 class _Walk:
-    __slots__ = ("normalise",)
+    __slots__ = ("left", "normalise")
 
     def __init__(self, normalise: Callable[[str], str] | None) -> None:
         self.normalise = normalise
+        self.left = MAX_VALUES
 
     def value(self, value: Json, rules: Rules | None, schema: bool) -> Json:
+        self.left -= 1
+        if self.left < 0:
+            raise NotCanonical("too many values")
         if rules is not None and rules.rewrite is not None:
             value = rules.rewrite(value)
         if isinstance(value, str):
@@ -140,24 +154,36 @@ class _Walk:
 
     def items(self, value: list[Json], rules: Rules | None, schema: bool) -> list[Json]:
         if rules is None:
+            if self.normalise is None and _is_canonical(value):
+                return value
             return [self.value(item, None, schema) for item in value]
         walked = (self.value(item, rules.child(str(i)), schema) for i, item in enumerate(value))
         return [item for item in walked if item is not DROP]
 
 
+def _is_canonical(items: list[Json]) -> bool:
+    """Whether a list counts as it is: texts, or small integers (tokens to embed come by the hundred thousand)."""
+    types = set(map(type, items))
+    return types <= _ITSELF or (types == {int} and min(items) > -_SMALL and max(items) < _SMALL)
+
+
+_SMALL = 10**18
+
+
 def number(value: int | float | Decimal) -> Json:
     """Integers below 10^18 as themselves, all other numbers by sign, digits and exponent, never expanded."""
-    if isinstance(value, int) and -(10**18) < value < 10**18:
+    if isinstance(value, int) and -_SMALL < value < _SMALL:
         return value
-    sign, digits, exponent = Decimal(repr(value) if isinstance(value, float) else value).as_tuple()
-    if not isinstance(exponent, int):
+    mantissa, _, power = (str(value) if isinstance(value, Decimal) else repr(value)).lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    if not whole.isdecimal():
         raise NotCanonical("not a number")
-    text = "".join(map(str, digits)).lstrip("0")
+    text = (whole + fraction).lstrip("0")
     stripped = text.rstrip("0")
-    exponent += len(text) - len(stripped)
-    minus = "-" if sign else ""
+    exponent = int(power or 0) - len(fraction) + len(text) - len(stripped)
+    minus = "-" if mantissa[0] == "-" else ""
     if not stripped:
-        return {"#n": "-0"} if sign else 0
+        return {"#n": "-0"} if minus else 0
     if exponent >= 0 and len(stripped) + exponent <= 18:
         return int(minus + stripped + "0" * exponent)
     return {"#n": f"{minus}{stripped}e{exponent}"}

@@ -16,6 +16,12 @@ MAX_RATIO = 1000
 _STEP = 64 * 1024
 _ZSTD_STEP = 512
 
+_MAX_MEMBERS = 10_000
+"""Most gzip members or zstd frames of one body. Each costs microseconds, and an empty one nine bytes."""
+
+_MAX_CODINGS = 4
+"""Most codings on top of one another. Real answers have one."""
+
 
 class UnknownCoding(ValueError):
     """A content coding we cannot undo."""
@@ -50,7 +56,7 @@ class _Zlib:
         while data:
             if self._inner.eof:
                 self._inner = zlib.decompressobj(self._wbits)
-                self._members += 1
+                self._members = _one_more(self._members)
             try:
                 out += self._inner.decompress(data, _STEP)
             except zlib.error:
@@ -89,22 +95,33 @@ class _Zstd:
     """One frame after another."""
 
     def __init__(self) -> None:
-        self._inner = zstandard.ZstdDecompressor().decompressobj()
+        self._library = zstandard.ZstdDecompressor()
+        self._inner = self._library.decompressobj()
+        self._frames = 0
 
     def feed(self, data: bytes, limit: int) -> bytes:
         out = bytearray()
-        while data:
-            if self._inner.eof:
-                self._inner = zstandard.ZstdDecompressor().decompressobj()
-            # The library knows no limit: four bytes may become 128 kB, so only few go in at a time.
-            out += self._inner.decompress(data[:_ZSTD_STEP])
-            data = self._inner.unused_data + data[_ZSTD_STEP:]
+        # The library knows no limit: four bytes may become 128 kB, so only few go in at a time.
+        for at in range(0, len(data), _ZSTD_STEP):
+            piece = data[at : at + _ZSTD_STEP]
+            while piece:
+                if self._inner.eof:
+                    self._inner = self._library.decompressobj()
+                    self._frames = _one_more(self._frames)
+                out += self._inner.decompress(piece)
+                piece = self._inner.unused_data
             if len(out) > limit:
                 raise TooLarge(f"more than {limit} bytes decoded")
         return bytes(out)
 
     def finished(self) -> bool:
         return bool(self._inner.eof)
+
+
+def _one_more(members: int) -> int:
+    if members == _MAX_MEMBERS:
+        raise TooLarge(f"more than {_MAX_MEMBERS} members")
+    return members + 1
 
 
 _DECODERS: dict[str, Callable[[], _Decoder]] = {
@@ -122,8 +139,10 @@ def decode(body: bytes, codings: str, limit: int) -> Decoded:
     A body that ends early decodes as far as it goes. Raises `UnknownCoding`, `TooLarge`.
     """
     complete = True
-    names = [name.strip().lower() for name in codings.split(",")]
-    for name in reversed([name for name in names if name and name != "identity"]):
+    names = [name for item in codings.split(",") if (name := item.strip().lower()) not in ("", "identity")]
+    if len(names) > _MAX_CODINGS:
+        raise UnknownCoding(f"{len(names)} codings")
+    for name in reversed(names):
         if name not in _DECODERS:
             raise UnknownCoding(name)
         body, finished = _undo(_DECODERS[name](), body, limit)

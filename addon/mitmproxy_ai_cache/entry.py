@@ -9,6 +9,7 @@ Bodies are zstd-compressed where that makes them smaller. Never pickle: the byte
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -19,7 +20,8 @@ import zstandard
 _ANSWER, _REQUEST = b"AIC1", b"AIQ1"
 _COMPRESS_FROM = 1024
 """Bytes. Below it the gain is smaller than what it costs on a hit."""
-_MAX_UNPACKED = 1 << 31
+_MAX_RATIO, _MAX_FREE = 1000, 64 << 20
+"""Most decoded bytes per packed byte that are believed of a body beyond the first 64 MiB: a shared server may lie."""
 
 
 class BrokenEntry(ValueError):
@@ -92,14 +94,20 @@ class Entry:
         try:
             (size,) = struct.unpack_from(">I", data)
             head: dict[str, Any] = orjson.loads(data[4 : 4 + size])
-            compressed = head.pop("zstd")
+            compressed = bool(head.pop("zstd"))
             for fields_of in ("headers", "request_headers"):
-                head[fields_of] = tuple((str(name), str(value)) for name, value in head.get(fields_of, ()))
+                head[fields_of] = tuple(_field(*pair) for pair in head.get(fields_of, ()))
             head["body"] = _decompressed(data[4 + size :], compressed)
             if request is not None:
                 sent = _opened(_REQUEST, request)
                 head["request"] = _decompressed(sent[1:], bool(sent[0]))
-            return cls(**{name: value for name, value in head.items() if name in _FIELDS})
+            known = {name: value for name, value in head.items() if name in _TYPES}
+            for name, value in known.items():
+                if type(value) not in _TYPES[name]:
+                    raise BrokenEntry(f"{name} is no {_TYPES[name][0].__name__}")
+            if not 100 <= known["status"] < 600:
+                raise BrokenEntry("no status")
+            return cls(**known)
         except (
             struct.error,
             ValueError,
@@ -107,13 +115,30 @@ class Entry:
             TypeError,
             IndexError,
             AttributeError,
+            MemoryError,
             zstandard.ZstdError,
         ) as error:
             raise BrokenEntry(str(error)) from None
 
 
-_FIELDS = frozenset(each.name for each in fields(Entry))
+_TYPES: dict[str, tuple[type, ...]] = {
+    each.name: {"str": (str,), "bytes": (bytes,), "bool": (bool,), "int": (int,), "float": (float, int)}.get(
+        str(each.type), (tuple,)
+    )
+    for each in fields(Entry)
+}
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_FIELD_VALUE = re.compile(r"[\0\r\n\u0100-\U0010ffff]")
+_FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
+"""Fields that would contradict the body as it is replayed."""
 _DIGEST = 16
+
+
+def _field(name: str, value: str) -> tuple[str, str]:
+    """A header field that cannot end before its end (RFC 9110 section 5.5). Raises ValueError."""
+    if not _FIELD_NAME.fullmatch(name) or name.lower() in _FRAMING or _NO_FIELD_VALUE.search(value):
+        raise ValueError("no header field")
+    return name, value
 
 
 def _sealed(magic: bytes, data: bytes) -> bytes:
@@ -138,4 +163,9 @@ def _compressed(data: bytes) -> tuple[bytes, bool]:
 
 
 def _decompressed(data: bytes, compressed: bool) -> bytes:
-    return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MAX_UNPACKED) if compressed else data
+    if not compressed:
+        return data
+    size = zstandard.frame_content_size(data)
+    if not 0 <= size <= _MAX_FREE + _MAX_RATIO * len(data):
+        raise BrokenEntry("a body of no or of no likely size")
+    return zstandard.ZstdDecompressor().decompress(data)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from . import usage
-from .framing import Stream, eventstream, json_array, ndjson, sse, tag_of
+from .framing import Stream, eventstream, json_array, load, ndjson, sse, tag_of
 from .protocols.base import Answer, Call, Ending, Finding, Verdict
 
 _STREAMS = {"sse": sse.parse, "eventstream": eventstream.parse, "ndjson": ndjson.parse}
@@ -49,8 +47,8 @@ def _judge_json(call: Call, answer: Answer, found: Finding) -> tuple[str, list[A
             call.protocol.judge_stream(call, stream, found)
             return "json-array", [event.object for event in stream.events]
     try:
-        value = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
+        value = load(answer.body)
+    except ValueError:
         found.problem = "malformed" if answer.ending is Ending.CLEAN else ""
         return "json", []
     found.terminal = isinstance(value, dict | list)
@@ -70,6 +68,6 @@ def _framing(stream: Stream, found: Finding) -> None:
 
 def _closes(body: bytes) -> bool:
     try:
-        return isinstance(orjson.loads(body), dict | list)
-    except orjson.JSONDecodeError:
+        return isinstance(load(body), dict | list)
+    except ValueError:
         return False

@@ -74,7 +74,7 @@ class Isolation:
                 raise Unstable("no proxy user")
             return (b"proxy-user", proxy_user.encode("utf-8", "surrogateescape"))
         if self.kind == "header":
-            return (b"header", self.header.encode(), request.headers.get(self.header).encode("latin-1"))
+            return (b"header", self.header.encode(), request.headers.get(self.header).encode("utf-8", "surrogatepass"))
         return (b"credential", *principals(request))
 
 
@@ -86,11 +86,12 @@ def principals(request: Request) -> tuple[bytes, ...]:
             found.append(name.encode() + b"=" + _principal(request.headers.get(name)).encode("utf-8", "surrogatepass"))
         elif _LOOKS_SECRET.search(name) and name not in _NO_CREDENTIAL:
             raise Unstable(f"unknown credential header {name}")
-    for name, value in parse_qsl(request.query, keep_blank_values=True):
+    # latin-1 reads every byte as itself; utf-8 would read two broken keys as one
+    for name, value in parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"):
         if name.lower() in CREDENTIAL_PARAMETERS:
             found.append(b"?" + name.lower().encode() + b"=" + _principal(value).encode("utf-8", "surrogatepass"))
-        elif name == "X-Amz-Credential":
-            found.append(b"aws=" + aws_account(value.partition("/")[0]).encode())
+        elif name.lower() == "x-amz-credential":
+            found.append(b"aws=" + aws_account(value.partition("/")[0]).encode("utf-8", "surrogatepass"))
     return tuple(sorted(found))
 
 

@@ -20,8 +20,19 @@ MAX_NUMBER = 400
 """Longest number, in characters, that is compared by value. Longer ones are a denial of service, not a parameter."""
 
 
+MAX_CONTAINERS = 500_000
+"""Most arrays and objects of a document that is parsed at all. A parser holds the interpreter for microseconds each."""
+
+MAX_NUMBERS = 500_000
+"""Most numbers that are read exactly. The longest lists there are, tokens to embed, have some 300,000."""
+
+
 class NotCanonical(ValueError):
     """No JSON whose meaning all parsers agree on: NaN, lone surrogates, bad UTF-8, too deep, huge numbers."""
+
+
+class TooComplex(ValueError):
+    """More arrays and objects than `MAX_CONTAINERS`."""
 
 
 class DuplicateMembers(ValueError):
@@ -29,7 +40,9 @@ class DuplicateMembers(ValueError):
 
 
 def parse(data: bytes) -> Json:
-    """The value of `data`, numbers exact. Raises `NotCanonical` or `DuplicateMembers`."""
+    """The value of `data`, numbers exact. Raises `NotCanonical`, `TooComplex` or `DuplicateMembers`."""
+    if is_too_complex(data):
+        raise TooComplex
     try:
         value = orjson.loads(data)
         if orjson.dumps(value) == data:
@@ -39,9 +52,18 @@ def parse(data: bytes) -> Json:
     return _parse_exactly(data)
 
 
+def is_too_complex(data: bytes) -> bool:
+    """Whether to parse `data` would stall everybody else. Brackets inside strings count too."""
+    return len(data) > MAX_CONTAINERS and data.count(b"[") + data.count(b"{") > MAX_CONTAINERS
+
+
 def _parse_exactly(data: bytes) -> Json:
+    numbers = _Numbers()
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_object, parse_int=numbers.integer, parse_float=numbers.decimal, parse_constant=_constant
+    )
     try:
-        return _EXACT.decode(data.decode("utf-8"))
+        return decoder.decode(data.decode("utf-8"))
     except DuplicateMembers:
         raise
     except (ValueError, RecursionError, ArithmeticError) as error:
@@ -61,17 +83,28 @@ def parse_leniently(data: bytes) -> Json:
         return None
 
 
-def _number(text: str) -> int | Decimal:
-    if len(text) > MAX_NUMBER:
-        raise NotCanonical("huge number")
-    # int() forgets the sign of -0
-    return int(text) if len(text) < 19 and text != "-0" else Decimal(text)
+class _Numbers:
+    """Reads the numbers of one document, up to `MAX_NUMBERS`."""
 
+    __slots__ = ("left",)
 
-def _decimal(text: str) -> Decimal:
-    if len(text) > MAX_NUMBER:
-        raise NotCanonical("huge number")
-    return Decimal(text)
+    def __init__(self) -> None:
+        self.left = MAX_NUMBERS
+
+    def integer(self, text: str) -> int | Decimal:
+        # int() forgets the sign of -0
+        if len(text) < 19 and text != "-0":
+            self.left -= 1
+            if self.left < 0:
+                raise NotCanonical("too many numbers")
+            return int(text)
+        return self.decimal(text)
+
+    def decimal(self, text: str) -> Decimal:
+        self.left -= 1
+        if len(text) > MAX_NUMBER or self.left < 0:
+            raise NotCanonical("too many or too huge numbers")
+        return Decimal(text)
 
 
 def _constant(text: str) -> Json:
@@ -86,4 +119,3 @@ def _object(members: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 _LENIENT = json.JSONDecoder(object_pairs_hook=_object, parse_int=float, parse_float=float)
-_EXACT = json.JSONDecoder(object_pairs_hook=_object, parse_int=_number, parse_float=_decimal, parse_constant=_constant)

@@ -60,10 +60,11 @@ class Keeper:
         elif body is None or why_not or not exchange.key:
             reason = why_not or self._why_uncaptured(exchange)
             self.fail(exchange, whole=whole, hopeless=bool(why_not), left=exchange.left)
+            self._ask_again(exchange)
             self.stats.forwarded(exchange, reason)
         else:
-            if self.settings.sequences and is_refusal(exchange.status_code) and not self.settings.keep_retries:
-                self.sequences_of(exchange).again(base(exchange.key), number(exchange.key))
+            if is_refusal(exchange.status_code) and not self.settings.keep_retries:
+                self._ask_again(exchange)
             self._keep_in_a_task(exchange, headers, body, ending)
 
     def _keep_in_a_task(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
@@ -111,9 +112,15 @@ class Keeper:
             self.land(exchange, entry)
         else:
             self.fail(exchange, whole=verdict.whole, hopeless=verdict.whole, left=exchange.left)
+            self._ask_again(exchange)
         self.stats.forwarded(exchange, reason or "stored")
         if not reason and self.settings.mode == "refresh" and number(entry.key) == 1:
             await self._forget_tail(entry, self.sequences_of(exchange))
+
+    def _ask_again(self, exchange: Exchange) -> None:
+        """What was not kept leaves its place in the sequence to the next identical call."""
+        if self.settings.sequences and exchange.key:
+            self.sequences_of(exchange).again(base(exchange.key), number(exchange.key))
 
     async def _forget_tail(self, first: Entry, sequences: Sequences) -> None:
         """A sequence whose first answer was bought again has only the answers of this run."""

@@ -46,8 +46,10 @@ class Stats:
         self.not_stored: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """Requests that a replay or `fail_mode` refused, by host."""
+        self.missed = 0
+        """Calls that were refused."""
         self.misses: list[RefusedCall] = []
-        """Calls that were refused, the first ones."""
+        """The first ones of them."""
         self.tokens: Counter[str] = Counter()
         """Token endpoints that were answered here, by host."""
         self.refused_upgrades = 0
@@ -99,6 +101,7 @@ class Stats:
             exchange.scope.miss(describe(exchange, "refused"), explanation)
         elif exchange.scope is not None:
             exchange.scope.refuse(exchange.request.host)
+        self.missed += exchange.call is not None
         if exchange.call is not None and len(self.misses) < _EXPLAINED:
             self.misses.append(RefusedCall(describe(exchange, "refused"), tuple(explanation)))
         if exchange.call is not None:
@@ -156,7 +159,10 @@ class Stats:
         if self.store_failures:
             kinds = ", ".join(f"{kind} {count}" for kind, count in self.store_failures.most_common())
             lines.append(f"  store failures: {kinds}")
-        lines += [f"  refused {replay.printable(host)}: {count}" for host, count in self.refused.most_common(10)]
+        lines += [
+            f"  refused {replay.printable(host)}: {count}; to let it through add --allow-host {replay.printable(host)}"
+            for host, count in self.refused.most_common(10)
+        ]
         if self.refused_upgrades:
             lines.append(f"  WebSocket upgrades refused: {self.refused_upgrades} (clients go on over HTTP)")
         often = sum(1 for count in self._served.values() if count >= SAMPLED_OFTEN)

@@ -215,7 +215,26 @@ def test_a_thousand_look_ups_at_once_wait_for_their_connection(url: str) -> None
         await one.flushed()
         found = await asyncio.gather(*(other.get(f"e{number % 50}") for number in range(1000)))
         assert [one.key for one in found if one is not None] == [f"e{number % 50}" for number in range(1000)]
-        assert not other._breaker.is_open
+        assert not other._state.is_away
+
+    with_two(url, steps, near_size=0)
+
+
+@pytest.mark.parametrize("url", ["one", "cluster"], indirect=True)
+def test_look_ups_that_wait_too_long_for_each_other_are_no_fault_of_the_server(url: str) -> None:
+    async def steps(one: RedisStore, other: RedisStore) -> None:
+        async def look_up(number: int) -> bool:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await other.get(str(number))
+                    return True
+            return False
+
+        in_time = await asyncio.gather(*(look_up(number) for number in range(3000)))
+        assert not all(in_time)
+        assert not other._state.is_away
+        assert await other.get("0") is None
+        other.failures.clear()
 
     with_two(url, steps, near_size=0)
 

@@ -8,13 +8,15 @@ import struct
 from dataclasses import replace
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.entry import BrokenEntry, Entry
 
 texts = st.text(max_size=30)
-wire = st.text(st.characters(max_codepoint=255), max_size=30)
+names = st.from_regex(r"x-[a-z-]{1,20}", fullmatch=True)
+wire = st.text(st.characters(max_codepoint=255, exclude_characters="\0\r\n"), max_size=30)
 bodies = st.binary(max_size=300) | st.binary(min_size=1, max_size=20).map(lambda piece: piece * 400)
 seconds = st.floats(min_value=0, max_value=1e12)
 entries = st.builds(
@@ -23,7 +25,7 @@ entries = st.builds(
     created=seconds,
     ttl=seconds,
     status=st.integers(100, 599),
-    headers=st.lists(st.tuples(wire, wire), max_size=4).map(tuple),
+    headers=st.lists(st.tuples(names, wire), max_size=4).map(tuple),
     format=st.sampled_from(["json", "sse", "eventstream", "ndjson", "json-array", "raw"]),
     body=bodies,
     request=bodies,
@@ -101,8 +103,16 @@ def sealed(head: bytes, body: bytes = b"", size: int | None = None) -> bytes:
 
 
 def test_this_is_how_answers_are_sealed() -> None:
-    head = b'{"key":"k","created":1.5,"ttl":0.0,"status":200,"headers":[["a","b"]],"format":"json","zstd":false}'
-    assert Entry.unpack(sealed(head, b"{}")) == Entry("k", 1.5, 0, 200, (("a", "b"),), "json", b"{}")
+    assert Entry.unpack(sealed(PLAIN_HEAD, b"{}")) == Entry("k", 1.5, 0, 200, (("a", "b"),), "json", b"{}")
+
+
+PLAIN_HEAD = b'{"key":"k","created":1.5,"ttl":0.0,"status":200,"headers":[["a","b"]],"format":"json","zstd":false}'
+UNSIZED_FRAME = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1 << 20))
+
+
+def zstd_frame_that_claims(size: int) -> bytes:
+    """RFC 8878 section 3.1.1: a single segment with an eight-byte content size, and an empty last block."""
+    return b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", size) + b"\x01\0\0"
 
 
 @pytest.mark.parametrize(
@@ -119,10 +129,22 @@ def test_this_is_how_answers_are_sealed() -> None:
         sealed(b'{"zstd":false,"headers":7,"key":"k","created":1,"ttl":0,"status":200,"format":"json"}'),
         sealed(b'{"zstd":false,"headers":[["a"]],"key":"k","created":1,"ttl":0,"status":200,"format":"json"}'),
         sealed(b'{"zstd":true,"headers":[],"key":"k","created":1,"ttl":0,"status":200,"format":"json"}', b"no zstd"),
+        sealed(PLAIN_HEAD.replace(b"1.5", b'"1.5"')),
+        sealed(PLAIN_HEAD.replace(b"200", b"true")),
+        sealed(PLAIN_HEAD.replace(b"200", b"99")),
+        sealed(PLAIN_HEAD.replace(b'"b"', b'"b\\r\\nc: d"')),
+        sealed(PLAIN_HEAD.replace(b'"a"', b'"a\\n"')),
+        sealed(PLAIN_HEAD.replace(b'"a"', b'"Transfer-Encoding"')),
+        sealed(PLAIN_HEAD.replace(b'"b"', b'"\xe5\xbc\xa0"')),
+        sealed(PLAIN_HEAD.replace(b"false", b"true"), zstd_frame_that_claims(1 << 62)),
+        sealed(PLAIN_HEAD.replace(b"false", b"true"), zstd_frame_that_claims(1 << 30)),
+        sealed(PLAIN_HEAD.replace(b"false", b"true"), UNSIZED_FRAME),
     ],
     ids=[
         "number", "text", "null", "list", "empty", "no JSON", "size beyond the end", "members missing",
-        "headers that are none", "header without value", "zstd that is none",
+        "headers that are none", "header without value", "zstd that is none", "text for a number", "true for a number",
+        "no status", "a line end in a value", "a line end in a name", "a header that frames", "beyond latin-1",
+        "more memory than there is", "a gigabyte in a few bytes", "a frame without its size",
     ],
 )  # fmt: skip
 def test_what_is_sealed_but_no_entry_is_broken_too(forged: bytes) -> None:

@@ -129,7 +129,7 @@ def test_the_entries_of_a_store_are_looked_into_part_by_part(
         entry("e" * 64, headers=(("location", f"/x?k={KEY}"),)),
     ]
     asyncio.run(filled(store, kept))
-    monkeypatch.setattr("mitmproxy_ai_cache.cli.scan.for_url", lambda *_, **__: store)
+    monkeypatch.setattr("mitmproxy_ai_cache.cli.scan.store_of", lambda *_, **__: store)
     assert scan("--store", "memory:") == 1
     out = capsys.readouterr().out
     assert re.findall(r"^(\w{12}) (.*): groq-key  gsk_\*{4}$", out, re.MULTILINE) == [

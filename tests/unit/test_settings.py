@@ -198,7 +198,7 @@ def test_a_mode_says_what_is_looked_up_and_stored(mode: str, looks_up: bool, sto
 
 
 def test_every_mode_is_in_the_table_above() -> None:
-    assert set(MODES) == {"cache", "read-only", "record", "refresh", "replay", "off"}
+    assert set(MODES) == {"auto", "cache", "read-only", "record", "refresh", "replay", "off"}
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -11,7 +11,7 @@ from typing import NoReturn
 from .. import __version__
 
 COMMANDS = (
-    "run", "serve", "env", "doctor", "demo", "import", "scan", "rm",
+    "run", "serve", "record", "replay", "env", "doctor", "demo", "import", "scan", "rm",
     "config", "options", "profiles", "addon-path",
 )  # fmt: skip
 
@@ -21,6 +21,18 @@ _MODULES = {"import": "import_"}
 
 def _module(command: str) -> str:
     return _MODULES.get(command, command.replace("-", "_"))
+
+
+_WRAPPERS = ("run", "record", "replay")
+"""Commands that run another one."""
+
+
+def _split(chosen: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Ours, and what stands behind `--`."""
+    if chosen not in _WRAPPERS or "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if module:
             module.add_arguments(added)
             added.set_defaults(main=module.main)
-    parsed = parser.parse_args(arguments)
+    arguments, command = _split(chosen, arguments)
+    parsed = parser.parse_args(arguments, argparse.Namespace(command=command))
     try:
         code: int = parsed.main(parsed)
         return code

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import SECRETS, Settings, SettingsError, default_store
+from ..stores import REDIS
+from ..stores.redis_url import shown
 from .proxy import add_options, failed
 from .sources import gather
 
@@ -33,8 +35,9 @@ def main(arguments: argparse.Namespace) -> int:
 def _shown(name: str, value: Any) -> str:
     if name in SECRETS:
         return "(set)" if value else ""
-    if name == "ai_cache_store" and not value:
-        return default_store()
+    if name == "ai_cache_store":
+        url = value or default_store()
+        return shown(url) if url.startswith(REDIS) else url  # there may be a password in it
     if isinstance(value, tuple):
         return "; ".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -83,17 +83,18 @@ def _machine(arguments: argparse.Namespace) -> Iterator[Check]:
 
 
 def _store(arguments: argparse.Namespace) -> Check:
-    async def entries(settings: Settings) -> int:
+    async def entries(settings: Settings) -> tuple[str, int]:
         store = store_of(settings, writable=True)
         await store.open()
         count = await store.count()
         await store.close()
-        return count
+        return store.url, count  # without a password
 
     try:
         found = gather(arguments, os.environ, Path.cwd())
         settings = Settings.parse({name: value.value for name, value in found.items()})
-        return Check("store", True, f"{settings.store}, {asyncio.run(entries(settings))} entries")
+        url, count = asyncio.run(entries(settings))
+        return Check("store", True, f"{url}, {count} entries")
     except (SettingsError, StoreError) as error:
         return Check("store", False, str(error))
 

@@ -13,6 +13,7 @@ from .. import trust
 from .environment import variables
 from .outer import MARK, alive, certificate
 from .proxy import StartError, add_address, failed
+from .replaying import placeholders
 
 SUMMARY = "print the variables that point a shell at a running serve"
 
@@ -53,7 +54,8 @@ def main(arguments: argparse.Namespace) -> int:
     if removed:
         print(f"ai-cache: left out of NO_PROXY: {', '.join(removed)}", file=sys.stderr)
     if arguments.placeholders:
-        block |= credentials.write(os.environ, arguments.placeholders)
+        arguments.placeholders.mkdir(mode=0o700, parents=True, exist_ok=True)
+        block |= placeholders(os.environ, arguments.placeholders, keep=False)[0]
     if arguments.format == "json":
         print(json.dumps(block, indent=2))
         return 0

@@ -21,6 +21,7 @@ from ..hosts import HostList
 from ..master import ProxyMaster, quiet_logs
 from ..settings import MODES, Settings, SettingsError
 from ..stats import Stats
+from ..stores import Store
 from . import outer
 from .environment import LOCAL
 from .sources import gather
@@ -30,13 +31,16 @@ class StartError(Exception):
     """The proxy did not start. One line for a user."""
 
 
-def add_options(parser: argparse.ArgumentParser, port: int) -> None:
+def add_options(parser: argparse.ArgumentParser, port: int, mode: bool = True) -> None:
     parser.add_argument(
         "--store",
         metavar="URL",
         help="sqlite:///PATH (default: in your cache directory), cassettes:DIR, memory:, redis://...",
     )
-    parser.add_argument("--mode", choices=MODES, help="what to do with calls (default: cache; see ai-cache options)")
+    if mode:
+        parser.add_argument(
+            "--mode", choices=MODES, help="what to do with calls (default: cache; see ai-cache options)"
+        )
     add_address(parser, port)
     parser.add_argument("--hosts", action="append", metavar="GLOB", help="one more AI host; may be repeated")
     parser.add_argument(
@@ -81,16 +85,30 @@ class Running:
         return f"http://{reachable}:{port}"
 
     @property
+    def store(self) -> Store | None:
+        cache = self.master.cache_addon.cache
+        return cache.store if cache is not None else None
+
+    @property
     def stats(self) -> Stats:
         cache = self.master.cache_addon.cache
         return cache.stats if cache is not None else Stats()
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Raises `SettingsError`."""
+    return Settings.parse(_values(arguments))
+
+
+def _values(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: found.value for name, found in gather(arguments, os.environ, Path.cwd()).items()}
 
 
 @asynccontextmanager
 async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncIterator[Running]:
     """A running proxy. Raises `StartError` before it yields, `SettingsError` for wrong options."""
     quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING)
-    values = {name: found.value for name, found in gather(arguments, os.environ, Path.cwd()).items()}
+    values = _values(arguments)
     Settings.parse(values)
     announce = (lambda line: None) if arguments.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
     with _authority(arguments.ephemeral_ca) as confdir:
@@ -157,4 +175,4 @@ def failed(error: Exception) -> int:
     return 125
 
 
-__all__ = ["SettingsError", "StartError", "add_options", "failed", "proxy"]
+__all__ = ["SettingsError", "StartError", "add_options", "failed", "proxy", "settings_of"]

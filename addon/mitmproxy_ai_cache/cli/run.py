@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..settings import Settings
 from ..stats import Stats
+from . import replaying, reports
 from .environment import variables
 from .outer import MARK, alive
-from .proxy import SettingsError, StartError, add_options, failed, proxy
+from .proxy import Running, SettingsError, StartError, add_options, failed, proxy, settings_of
 from .sources import gather
 
 SUMMARY = "run a command with its AI calls cached"
@@ -28,27 +30,38 @@ _HARMLESS = {getattr(signal, "SIGWINCH", None)}
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, mode: bool = True) -> None:
+    """`mode`: the user chooses it."""
     parser.usage = "ai-cache run [options] -- COMMAND [ARG ...]"
-    add_options(parser, port=0)
+    add_options(parser, port=0, mode=mode)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what happened to FILE, as JSON")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the verdict to FILE, as JUnit XML")
+    replaying.add_options(parser)
     parser.add_argument(
         "--local",
         action="store_true",
         help="also cache calls to models on this machine over http (sets HTTP_PROXY)",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per call on stderr")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+    if mode:  # else DIR stands there
+        parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="a command and its arguments")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
-    if not command:
-        return failed(StartError("no command; write ai-cache run -- COMMAND, for example ai-cache run -- pytest"))
-    if arguments.report and not arguments.report.absolute().parent.is_dir():
-        return failed(StartError(f"--report: there is no directory {arguments.report.absolute().parent}"))
+    """`arguments.command` is what stood behind `--`."""
+    name = arguments.name
+    arguments.command = arguments.command or getattr(arguments, "words", [])
+    if not arguments.command:
+        return failed(
+            StartError(f"no command; write ai-cache {name} -- COMMAND, for example ai-cache {name} -- pytest")
+        )
+    for option in ("report", "junit"):
+        file = getattr(arguments, option)
+        if file and not file.absolute().parent.is_dir():
+            return failed(StartError(f"--{option}: there is no directory {file.absolute().parent}"))
+    arguments.set += [f"ai_cache_allow_hosts={glob}" for glob in arguments.allow_host or ()]
     try:
-        return asyncio.run(_run(arguments, command))
+        return asyncio.run(_run(arguments, arguments.command))
     except (StartError, SettingsError) as error:
         return failed(error)
 
@@ -60,28 +73,61 @@ async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
             if not arguments.quiet:
                 print(f"ai-cache: inside another run; its proxy {around} is used", file=sys.stderr)
             return await _wait_for(command, dict(os.environ), forward)
+        settings = settings_of(arguments)
+        replaying.check(settings, arguments)
         async with proxy(arguments, log_calls=arguments.verbose) as running:
-            hosts = running.master.options.ai_cache_hosts
-            block, removed = variables(running.url, running.confdir, os.environ, hosts, arguments.local)
-            if removed:
-                print(f"ai-cache: taken out of NO_PROXY for this run: {', '.join(removed)}", file=sys.stderr)
-            code = await _wait_for(command, {**os.environ, **block}, forward)
-            stats = running.stats
-    if arguments.report:
-        try:
-            arguments.report.write_text(json.dumps({**stats.as_json(), "exit_code": code}, indent=2) + "\n", "utf-8")
-        except OSError as error:
-            print(f"ai-cache: the report could not be written: {error}", file=sys.stderr)
+            with _environment(running, settings, arguments) as environ:
+                code = await _wait_for(command, environ, forward)
+            stats, store = running.stats, running.store
+            problems = replaying.verdict(stats, store, arguments) if settings.mode == "replay" else []
+    code = code or (replaying.FAILED if problems else 0)
+    _report(arguments, stats, problems, code, settings.mode)
     if not arguments.quiet:
         lines = [*stats.summary(), *_why_nothing(stats)]
         print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in lines), file=sys.stderr)
+    for problem in problems:
+        print(f"ai-cache: replay failed: {problem}", file=sys.stderr)
     return code
+
+
+@contextmanager
+def _environment(running: Running, settings: Settings, arguments: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """What COMMAND gets. In a replay with placeholders for credentials, whose files are gone afterwards."""
+    hosts = running.master.options.ai_cache_hosts
+    block, removed = variables(running.url, running.confdir, os.environ, hosts, arguments.local)
+    if removed:
+        print(f"ai-cache: taken out of NO_PROXY for this run: {', '.join(removed)}", file=sys.stderr)
+    if settings.mode != "replay":
+        yield {**os.environ, **block}
+        return
+    with tempfile.TemporaryDirectory(prefix="ai-cache-keys-") as folder:
+        values, replaced = replaying.placeholders(os.environ, Path(folder), arguments.keep_credentials)
+        if replaced and not arguments.quiet:
+            print(f"ai-cache: placeholders instead of {', '.join(replaced)} (--keep-credentials)", file=sys.stderr)
+        yield {**os.environ, **values, **block}
+
+
+def _report(arguments: argparse.Namespace, stats: Stats, problems: list[str], code: int, mode: str) -> None:
+    if arguments.report:
+        reports.write(arguments.report, reports.as_json(stats, problems, code))
+    if arguments.junit:
+        reports.write(arguments.junit, reports.as_junit(stats, problems))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        reports.write(Path(summary), reports.as_markdown(stats, problems, mode), append=True)
 
 
 def _asks_for_nothing(arguments: argparse.Namespace) -> bool:
     """Whether a run inside another one has no wish of its own, so that the outer proxy will do."""
     found = gather(arguments, os.environ, Path.cwd())
-    own = arguments.report or arguments.local or arguments.port or arguments.ephemeral_ca or arguments.set
+    own = (
+        arguments.report
+        or arguments.junit
+        or arguments.local
+        or arguments.mode
+        or arguments.port
+        or arguments.ephemeral_ca
+        or arguments.set
+    )
     return not own and all(value.origin == "default" for value in found.values())
 
 

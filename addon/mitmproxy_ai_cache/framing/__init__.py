@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from ..json_body import is_too_complex
+
 FORMATS = ("json", "sse", "eventstream", "ndjson", "json-array", "raw")
 """The tags an entry may carry."""
 
@@ -22,6 +24,13 @@ _BY_TYPE = {
 _UNPARSED: Any = object()
 
 
+def load(data: bytes) -> Any:
+    """The JSON value of `data`. Raises ValueError, also for what is nested into more pieces than any answer."""
+    if is_too_complex(data):
+        raise ValueError("too many arrays and objects")
+    return orjson.loads(data)
+
+
 @dataclass(slots=True)
 class Event:
     """One event, frame, line or array element: its name (`event:`, `:event-type`) and its data."""
@@ -35,8 +44,8 @@ class Event:
         """The data as JSON, or None where it is none."""
         if self._value is _UNPARSED:
             try:
-                self._value = orjson.loads(self.data)
-            except orjson.JSONDecodeError:
+                self._value = load(self.data) if self.data else None
+            except ValueError:
                 self._value = None
         return self._value
 

@@ -15,13 +15,17 @@ _VALUE_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """Header value types of a fixed size, in bytes; 6 (bytes) and 7 (string) carry a u16 length."""
 
 
+_MAX_HEADERS = 128 * 1024
+"""Bytes of headers in one frame, a limit of the format itself."""
+
+
 def parse(body: bytes) -> Stream:
     """All complete frames; it stops at the first whose checksums are wrong. An exception frame is named `exception`."""
     events: list[Event] = []
     at = 0
     while len(body) - at >= 12:
         total, header_size, prelude_crc = struct.unpack_from(">III", body, at)
-        if zlib.crc32(body[at : at + 8]) != prelude_crc or total < 16 + header_size:
+        if zlib.crc32(body[at : at + 8]) != prelude_crc or total < 16 + header_size or header_size > _MAX_HEADERS:
             return Stream(events, at_boundary=False, broken=True)
         if len(body) - at < total:
             break

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import orjson
-
-from . import Event, Stream
+from . import Event, Stream, load
 
 
 def parse(body: bytes) -> Stream:
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = load(body)
+    except ValueError:
         return Stream([], at_boundary=False)
     if not isinstance(value, list):
         return Stream([], at_boundary=True, broken=True)

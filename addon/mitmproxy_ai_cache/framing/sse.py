@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 from . import Event, Stream
-
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 def parse(body: bytes) -> Stream:
@@ -14,7 +10,9 @@ def parse(body: bytes) -> Stream:
     body = body.removeprefix(b"\xef\xbb\xbf")
     if body.endswith(b"\r") and b"\n" in body:
         body = body[:-1]  # half of a CRLF: the line has not ended yet
-    lines = _LINE_END.split(body) if b"\r" in body else body.split(b"\n")
+    if b"\r" in body:
+        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    lines = body.split(b"\n")
     unfinished = lines.pop()
     events: list[Event] = []
     name = b""

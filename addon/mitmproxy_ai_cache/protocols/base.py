@@ -156,7 +156,12 @@ def members(value: Any, name: str) -> list[dict[str, Any]]:
 
 def index_of(item: dict[str, Any]) -> str:
     """The `index` of a choice, candidate or block, 0 where there is none. It may be anything; some hosts send null."""
-    return str(item.get("index") or 0)
+    return word(item.get("index")) or "0"
+
+
+def word(value: Any) -> str:
+    """A text or a number as text; nothing for all else, which may be nested too deep to be written."""
+    return str(value) if value and isinstance(value, str | int | float) else ""
 
 
 def status_problem(value: Any, answers: tuple[str, ...], others: tuple[str, ...]) -> str:

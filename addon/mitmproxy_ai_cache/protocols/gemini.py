@@ -14,7 +14,7 @@ from ..body import Body
 from ..framing import Stream
 from ..messages import Request, Response
 from . import live
-from .base import Call, Finding, Protocol, has_error, index_of, json_response, members, status_problem, text
+from .base import Call, Finding, Protocol, has_error, index_of, json_response, members, status_problem, text, word
 
 _MODEL = re.compile(r"/models/([^/:]+)|/(?:endpoints|tunedModels)/([^/:]+)")
 
@@ -154,9 +154,9 @@ class GeminiInteractions(GeminiGenerate):
 
 def _finish(candidate: dict[str, Any]) -> str:
     """The finish reason; a number where the client asked for `enum-encoding=int`."""
-    return str(candidate.get("finishReason") or "")
+    return word(candidate.get("finishReason"))
 
 
 def _blocked(value: Any) -> str:
     feedback = value.get("promptFeedback") if isinstance(value, dict) else None
-    return str(feedback.get("blockReason") or "") if isinstance(feedback, dict) else ""
+    return word(feedback.get("blockReason")) if isinstance(feedback, dict) else ""

@@ -48,7 +48,7 @@ class _Listed(Protocol):
                 found.problem, found.needs_framing = "error-in-stream", True
             ends += kind in self.terminal
         wanted = call.body.object.get("n")
-        found.terminal = ends >= (wanted if isinstance(wanted, int) else 1)
+        found.terminal = ends >= (max(1, wanted) if isinstance(wanted, int) else 1)
 
 
 class OpenAIEmbeddings(_Listed):

@@ -25,7 +25,14 @@ class Breaker:
     def failed(self) -> bool:
         """Whether this opened it."""
         self._failures += 1
-        if self.is_open or self._failures < OPENS_AFTER:
-            return False
-        self.is_open = True
-        return True
+        return self._failures >= OPENS_AFTER and self.open()
+
+    def suspected(self) -> bool:
+        """Somebody has waited too long, which may be our own fault; whether it is time to ask the server itself."""
+        self._failures += 1
+        return self._failures >= OPENS_AFTER and not self.is_open
+
+    def open(self) -> bool:
+        """Whether this opened it."""
+        opened, self.is_open = not self.is_open, True
+        return opened

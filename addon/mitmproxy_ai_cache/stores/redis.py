@@ -28,13 +28,13 @@ from redis.exceptions import ResponseError
 from ..entry import BrokenEntry, Entry
 from . import redis_client
 from .base import Store, StoreError, StoreUnavailable
-from .breaker import PROBE_EVERY, Breaker
 from .generations import Generations, generation_name, new_token
 from .leases import CLAIM_TIMEOUT, Leases
 from .near import NearCache
 from .redis_client import CONNECT, CONNECTIONS, WRITE
-from .redis_errors import answered, explain
+from .redis_errors import answered
 from .redis_url import parse
+from .server_state import ServerState
 from .write_queue import Name, Write, WriteQueue
 
 # When a connection breaks, not only redis-py's own errors come through: asyncio's transports have raised TypeError. So
@@ -49,8 +49,6 @@ _COUNTED = 20_000
 """Keys. A larger database is not walked to count what is ours."""
 _AT_ONCE = 8
 """Entries that are fetched together when all are walked."""
-_COMPLAIN_EVERY = 60.0
-"""Seconds between two lines about writes that the server refuses."""
 
 
 class RedisStore(Store):
@@ -65,14 +63,11 @@ class RedisStore(Store):
         self._client = redis_client.client(self._server)
         self._near = NearCache(near_size)
         self._generations = Generations()
-        self._breaker = Breaker()
+        self._state = ServerState(self._server, self.failures, self._ping)
         self._queue = WriteQueue(self._perform)
         self._leases = Leases(self._client, self._attempt)
         self._on_wire = asyncio.Semaphore(CONNECTIONS)
         self._reading: dict[Name, object] = {}
-        self._probe: asyncio.Task[None] | None = None
-        self._known = False  # whether it has ever answered
-        self._refused, self._complained = "", -_COMPLAIN_EVERY
 
     async def open(self) -> None:
         """Start, and say what is wrong with the server in one line. The store works as soon as the server does."""
@@ -81,11 +76,8 @@ class RedisStore(Store):
         try:
             await asyncio.wait_for(self._ping(), CONNECT)
         except Exception as error:
-            while not self._breaker.is_open:
-                self._breaker.failed()
-            self._start_probe()
-            raise StoreError(self._counted(error)) from error
-        self._known = True
+            raise StoreError(self._state.away(error)) from error
+        self._state.succeeded()
 
     async def _ping(self) -> None:
         await self._client.get(_ENTRY + "0")
@@ -134,7 +126,7 @@ class RedisStore(Store):
         """Do what a look-up waits for. Raises `StoreUnavailable`."""
         began = time.monotonic()
         async with self._on_wire:
-            if self._breaker.is_open:
+            if self._state.is_away:
                 raise StoreUnavailable(f"{self.url} does not answer")
             sent = time.monotonic()
             try:
@@ -143,11 +135,11 @@ class RedisStore(Store):
                 # The time budget of a look-up is over, or its client gone. Most of it spent in the queue before us
                 # says nothing about the server.
                 if time.monotonic() - sent >= max(0.02, (sent - began)):
-                    self._failed(TimeoutError())
+                    self._state.suspect()
                 raise
             except Exception as error:
-                raise StoreUnavailable(self._failed(error)) from error
-        self._succeeded()
+                raise StoreUnavailable(self._state.failed(error)) from error
+        self._state.succeeded()
         return result
 
     async def entries(self) -> AsyncIterator[Entry]:
@@ -164,7 +156,7 @@ class RedisStore(Store):
             for entry in await self._whole(names, live):
                 yield entry
         except Exception as error:
-            raise StoreError(self._counted(error)) from error
+            raise StoreError(self._state.counted(error)) from error
 
     async def _names(self) -> AsyncIterator[str]:
         """Of entries, those of purged generations too. Sequential, a page at a time."""
@@ -197,37 +189,6 @@ class RedisStore(Store):
                 size = int(await self._client.dbsize())
                 return size if size > _COUNTED else len([name async for name in self._names()])
         return 0
-
-    # The state of the server
-
-    def _succeeded(self) -> None:
-        self._known = True
-        if self._breaker.succeeded():
-            logger.warning("ai-cache: %s answers again", self.url)
-
-    def _failed(self, error: BaseException) -> str:
-        """Count it, say it where that opens the breaker; what was (or would be) said."""
-        said = self._counted(error)
-        if self._breaker.failed():
-            logger.warning("ai-cache: %s; calls go on as misses until it answers again", said)
-            self._start_probe()
-        return said
-
-    def _counted(self, error: BaseException) -> str:
-        kind, said = explain(error, self._server, self._known)
-        self.failures[kind] += 1
-        return said
-
-    def _start_probe(self) -> None:
-        if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._probe_until_well(), name="ai-cache redis probe")
-
-    async def _probe_until_well(self) -> None:
-        while self._breaker.is_open:
-            await asyncio.sleep(PROBE_EVERY)
-            with suppress(Exception):
-                await asyncio.wait_for(self._ping(), CONNECT)
-                self._succeeded()
 
     # Writing
 
@@ -305,19 +266,21 @@ class RedisStore(Store):
                 await self._client.set(generation_name(namespace), token, ex=_FOR_EVER)
         except Exception as error:
             self._generations.forget(namespace)
-            raise StoreError(self._counted(error)) from error
+            raise StoreError(self._state.counted(error)) from error
 
     def _hand_over(self, write: Write) -> bool:
         if not self._writable:
             return False
-        taken = self._queue.running and not self._breaker.is_open and self._queue.put(write)
-        if not taken:
-            self.dropped += 1
-            self.failures["queue-full"] += self._queue.running and not self._breaker.is_open
-        return taken
+        able = self._queue.running and not self._state.is_away
+        if able and self._queue.put(write):
+            return True
+        self.dropped += 1
+        if able:
+            self.failures["queue-full"] += 1
+        return False
 
     async def _perform(self, write: Write) -> None:
-        if self._breaker.is_open or not await self._attempt(partial(write.send, write)):
+        if self._state.is_away or not await self._attempt(partial(write.send, write)):
             self.dropped += 1
 
     async def _attempt(self, command: Callable[[], Awaitable[Any]]) -> bool:
@@ -327,20 +290,12 @@ class RedisStore(Store):
                 await command()
         except Exception as error:
             if answered(error):
-                self._complain(error)  # look-ups may work all the same
+                self._state.refused(error)  # look-ups may work all the same
             else:
-                self._failed(error)
+                self._state.failed(error)
             return False
-        self._refused = ""
-        self._succeeded()
+        self._state.written()
         return True
-
-    def _complain(self, error: BaseException) -> None:
-        said = self._counted(error)
-        if self._refused != said and time.monotonic() - self._complained > _COMPLAIN_EVERY:
-            self._complained = time.monotonic()
-            logger.warning("ai-cache: %s; answers are not kept for now", said)
-        self._refused = said
 
     async def flushed(self, deadline: float = 5.0) -> None:
         await self._queue.flushed(deadline)
@@ -351,15 +306,14 @@ class RedisStore(Store):
         self._leases.close()
         if left := await self._queue.close(deadline):
             logger.warning("ai-cache: %d writes did not reach %s in time", left, self.url)
-        if self._probe is not None:
-            self._probe.cancel()
+        self._state.close()
         with suppress(Exception):
             await asyncio.wait_for(redis_client.close(self._client), 1)
 
     # Single flight
 
     async def claim(self, key: str) -> bool:
-        if not self._queue.running or self._breaker.is_open:
+        if not self._queue.running or self._state.is_away:
             return True
         token = self._leases.reserve(key)
         if not token:
