@@ -121,8 +121,7 @@ def _start_own(config: pytest.Config, mode: str) -> Session:
     """Raises `ProxyError`."""
     started = Started(mode, directory(config), config.rootpath)
     config.add_cleanup(started.stop)
-    values = environment(started.url, _folder(config) if mode == "replay" else None)
-    return _session(config, mode, started.url, values, note=started.note)
+    return _session(config, mode, started.url, started.environment, note=started.note)
 
 
 def directory(config: pytest.Config) -> Path | None:

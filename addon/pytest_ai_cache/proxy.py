@@ -113,13 +113,22 @@ class Started:
         """`directory`: of the cassettes, or where the configuration in `root` says. Raises `ProxyError`."""
         self.folder = Path(tempfile.mkdtemp(prefix="ai-cache-pytest-"))
         self.url = self.note = ""
+        self.environment: dict[str, str] = {}
         ready, self._log = self.folder / "ready.json", self.folder / "log"
         store = ["--cassettes"] if directory is None else ["--store", f"cassettes:{directory}"]
         arguments = ["serve", "--host", "127.0.0.1", "--port", "0", "--mode", mode, *store]
         try:
             with open(self._log, "wb") as log:
                 self._process = subprocess.Popen(
-                    [*command(), *arguments, "--ready-file", str(ready), "--until-eof"],
+                    [
+                        *command(),
+                        *arguments,
+                        "--ready-file",
+                        str(ready),
+                        "--placeholders",
+                        str(self.folder),
+                        "--until-eof",
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -143,7 +152,7 @@ class Started:
                 raise ProxyError(f"the proxy {why}: {self._said()}")
             time.sleep(0.02)
         said = json.loads(ready.read_text("utf-8"))
-        self.url, self.note = said["url"], said.get("note", "")
+        self.url, self.note, self.environment = said["url"], said["note"], said["environment"]
 
     def _said(self) -> str:
         lines = self._log.read_text("utf-8", "replace").strip().splitlines()

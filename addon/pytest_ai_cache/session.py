@@ -74,15 +74,15 @@ class Session:
 
     # A test
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Before its fixtures."""
         self._end(False)  # one that was broken off; and a test that runs again begins anew
         marker = item.get_closest_marker("ai_cache")
         try:
             self._begin(wish(item.nodeid, marker.args if marker else (), marker.kwargs if marker else {}))
         except (ValueError, ProxyError) as error:
             pytest.fail(f"ai-cache: {error}", pytrace=False)
-        yield
 
     def _begin(self, wished: Wish) -> None:
         self._wish, self._seen, self._passed = wished, 0, True

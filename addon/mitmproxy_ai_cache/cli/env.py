@@ -54,14 +54,19 @@ def main(arguments: argparse.Namespace) -> int:
     if removed:
         print(f"ai-cache: left out of NO_PROXY: {', '.join(removed)}", file=sys.stderr)
     if arguments.placeholders:
-        arguments.placeholders.mkdir(mode=0o700, parents=True, exist_ok=True)
-        block |= placeholders(os.environ, arguments.placeholders, keep=False)[0]
+        block |= placeholders(os.environ, folder(arguments.placeholders), keep=False)[0]
     if arguments.format == "json":
         print(json.dumps(block, indent=2))
         return 0
     for name, value in block.items():
         print(line(arguments.format, name, value))
     return 0
+
+
+def folder(named: Path) -> Path:
+    """For the files of placeholders: the user's alone."""
+    named.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return named
 
 
 def line(form: str, name: str, value: str) -> str:

@@ -14,7 +14,10 @@ from pathlib import Path
 
 from ..store_of import directory_of
 from . import cassettes
-from .proxy import SettingsError, StartError, add_options, failed, proxy, settings_of
+from .env import folder
+from .environment import variables
+from .proxy import Running, SettingsError, StartError, add_options, failed, proxy, settings_of
+from .replaying import placeholders
 
 SUMMARY = "run the proxy in the foreground"
 
@@ -22,7 +25,16 @@ SUMMARY = "run the proxy in the foreground"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, port=8484)
     parser.add_argument(
-        "--ready-file", type=Path, metavar="FILE", help="write the URL to FILE, as JSON, when the proxy listens"
+        "--ready-file",
+        type=Path,
+        metavar="FILE",
+        help="when the proxy listens, write its URL and what `ai-cache env` says to FILE, as JSON",
+    )
+    parser.add_argument(
+        "--placeholders",
+        type=Path,
+        metavar="DIR",
+        help="for --ready-file: in a replay, placeholders for all credentials, too; DIR gets the files they need",
     )
     parser.add_argument(
         "--cassettes",
@@ -60,7 +72,7 @@ async def _serve(arguments: argparse.Namespace, note: str) -> int:
         threading.Thread(target=_wait_for_eof, args=(asyncio.get_running_loop(), stop), daemon=True).start()
     async with proxy(arguments, log_calls=True) as running:
         if arguments.ready_file:
-            _write_ready(arguments.ready_file, running.url, note)
+            _write_ready(arguments, running, note)
         if not arguments.quiet:
             port = running.master.address[1]
             hint = "ai-cache env" if port == 8484 else f"ai-cache env --port {port}"
@@ -81,8 +93,12 @@ def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         loop.call_soon_threadsafe(stop.set)
 
 
-def _write_ready(file: Path, url: str, note: str) -> None:
+def _write_ready(arguments: argparse.Namespace, running: Running, note: str) -> None:
     """All or nothing: somebody waits for the file and reads it at once."""
+    environment, _ = variables(running.url, running.confdir, os.environ, running.master.options.ai_cache_hosts)
+    if arguments.placeholders and running.master.options.ai_cache_mode == "replay":
+        environment |= placeholders(os.environ, folder(arguments.placeholders), keep=False)[0]
+    file: Path = arguments.ready_file
     partial = file.with_name(f"{file.name}.{os.getpid()}")
-    partial.write_text(json.dumps({"url": url, "note": note}), "utf-8")
+    partial.write_text(json.dumps({"url": running.url, "note": note, "environment": environment}), "utf-8")
     partial.replace(file)
