@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import BIN, Client, FakeProviders, Process, mitmdump, plain_environ
+from valkey import Valkey, started
 
 
 @pytest.fixture
@@ -16,18 +20,48 @@ def providers(tmp_path: Path) -> Iterator[FakeProviders]:
     started.stop()
 
 
+STORE = os.environ.get("AI_CACHE_TEST_STORE", "sqlite")
+"""What proxies keep their answers in unless a test says it: `sqlite`, `memory`, or `redis`, a server for each test."""
+
+
 @pytest.fixture
-def start(providers: FakeProviders, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def lasting_store() -> None:
+    """For tests whose proxies find what another one has kept."""
+    if STORE == "memory":
+        pytest.skip("memory: is gone when its proxy stops")
+
+
+@pytest.fixture
+def default_store(tmp_path: Path) -> Iterator[Callable[[], tuple[str, ...]]]:
+    """The options that name the store; the server is started when it is first asked for."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def options() -> tuple[str, ...]:
+            if STORE == "redis":
+                server = stack.enter_context(started(Valkey(tmp_path / "valkey")))
+                return f"ai_cache_store={server.url}", "ai_cache_near_size=0"  # each hit is the server's
+            return {"sqlite": (), "memory": ("ai_cache_store=memory:",)}[STORE]
+
+        yield options
+
+
+@pytest.fixture
+def start(
+    providers: FakeProviders, tmp_path: Path, default_store: Callable[[], tuple[str, ...]]
+) -> Iterator[Callable[..., Process]]:
     """Starts stock mitmdumps with the addon; options as `name=value`."""
-    started: list[Process] = []
+    running: list[Process] = []
 
     def start(*options: str, **more: object) -> Process:
+        if not any(option.startswith("ai_cache_store=") for option in options):
+            options = (*default_store(), *options)
         process = mitmdump(providers, tmp_path, *options, **more).start()  # type: ignore[arg-type]
-        started.append(process)
+        running.append(process)
         return process
 
     yield start
-    for process in started:
+    for process in running:
         if process.alive:
             process.stop()
 

@@ -138,6 +138,11 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def ca(self) -> Path:
         return self.confdir / "mitmproxy-ca-cert.pem"
 
@@ -161,7 +166,10 @@ def mitmdump(
     redirect: bool = True,
     tool: str = "mitmdump",
 ) -> Process:
-    """A stock mitmdump with the addon, not yet started. `options`: `name=value`; `before`, `after`: more scripts."""
+    """A stock mitmdump with the addon, not yet started. `options`: `name=value`; `before`, `after`: more scripts.
+
+    Its store is SQLite's; the fixture `start` chooses as AI_CACHE_TEST_STORE says.
+    """
     confdir = home / "mitmproxy"
     defaults = {
         "confdir": str(confdir),

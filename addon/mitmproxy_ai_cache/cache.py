@@ -45,6 +45,9 @@ _EXPLAIN = 30.0
 _ASK_AGAIN = 0.1
 """Seconds between looks at what another process is fetching."""
 
+_NO_ANSWER = ("store-timeout", "store-error")
+"""A store that has just used up its time for a call is not asked for a lease as well."""
+
 
 class Cache:
     """Answers calls from `store` and keeps what proved complete. One per proxy."""
@@ -274,7 +277,7 @@ class Cache:
                 turn = Turn.LEAD
             if turn is not None:
                 break
-        if turn is Turn.LEAD and not call.stream:
+        if turn is Turn.LEAD and not call.stream and exchange.reason not in _NO_ANSWER:
             await self._wait_for_other_processes(exchange)
 
     async def _take_turn(self, exchange: Exchange, call: Call, flight: Flight) -> Turn:
@@ -285,9 +288,9 @@ class Cache:
         exchange.waiting = None
         if turn is Turn.LEAD:
             exchange.flight = flight
-        elif turn is Turn.FOLLOW and flight.stream is not None:
+        elif turn is Turn.FOLLOW:
             exchange.status, exchange.reason = "HIT", "collapsed"
-            exchange.follower = flight.stream.follow()
+            exchange.follower = waiting.follower
         elif turn is Turn.ANSWERED and flight.entry is not None:
             self._hit(exchange, flight.entry, "collapsed")
         elif turn is Turn.LEFT:
@@ -324,10 +327,14 @@ class Cache:
 
     def abandon(self, exchange: Exchange) -> None:
         """Nothing more will be heard of this exchange: another script answered it, or its connection crashed."""
+        if exchange.follower is not None:
+            exchange.follower.leave()
         self.keeper.fail(exchange, hopeless=True)
 
     def followed(self, exchange: Exchange, status: int, ending: Ending) -> None:
         """A follower's message has ended."""
+        if exchange.follower is not None:
+            exchange.follower.leave()
         exchange.ended = time.monotonic()
         exchange.status_code = status
         self.stats.followed(exchange, ending)

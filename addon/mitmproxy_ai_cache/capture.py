@@ -32,5 +32,10 @@ class Capture:
         return chunk
 
     def body(self) -> bytes:
-        """All that passed; meaningless after an overflow."""
+        """All that passed; meaningless after an overflow, and once it is closed."""
         return b"".join(self.chunks)
+
+    def close(self, whole: bool) -> None:
+        """The message ended, and its body was taken; `whole` where it came to its proper end. Nothing is held any more:
+        mitmproxy's flow lives on, in cycles that the garbage collector may find much later."""
+        self.chunks.clear()

@@ -45,6 +45,12 @@ class Waiting:
 
     turn: asyncio.Future[Turn]
     accepts: str | None
+    follower: Follower | None = None
+    """Set where it is its turn to follow."""
+
+    def follow(self, stream: LiveStream) -> None:
+        self.follower = stream.follow()
+        self.turn.set_result(Turn.FOLLOW)
 
 
 @dataclass(slots=True)
@@ -88,7 +94,7 @@ class Flights:
             tell, flight.followed = flight.followed, None
             tell()
         if flight.stream is not None and flight.stream.may_follow(accepts):
-            waiting.turn.set_result(Turn.FOLLOW)
+            waiting.follow(flight.stream)
         else:
             flight.waiting.append(waiting)
         return waiting
@@ -107,7 +113,7 @@ class Flights:
         staying = []
         for waiting in flight.waiting:
             if stream.may_follow(waiting.accepts):
-                waiting.turn.set_result(Turn.FOLLOW)
+                waiting.follow(stream)
             else:
                 staying.append(waiting)
         flight.waiting = staying
@@ -137,6 +143,7 @@ class Flights:
             del self._by_key[flight.key]
         self._close_stream(flight, whole)
         flight.over.set()
+        flight.followed = None  # it leads back to the flight, whose answer would wait for the garbage collector
         waiting, flight.waiting = flight.waiting, []
         for one in waiting:
             one.turn.set_result(turn)
@@ -179,10 +186,15 @@ class LiveStream(Capture):
         return chunk
 
     def close(self, whole: bool) -> None:
-        """The leader's message ended; `whole` where it came to its proper end."""
+        """The leader's message ended. What it was is held until its last reader has left."""
         self.closed, self.whole = True, whole
         for reader in self.readers:
             reader.wake()
+        self.let_go()
+
+    def let_go(self) -> None:
+        if self.closed and not self.readers:
+            self.chunks.clear()
 
     def follow(self) -> Follower:
         follower = Follower(self)
@@ -247,6 +259,7 @@ class Follower:
 
     def leave(self) -> None:
         self.stream.readers.discard(self)
+        self.stream.let_go()
 
 
 class BrokenStream(Exception):

@@ -143,7 +143,11 @@ def proxy_user(headers: Headers) -> str | None:
     if scheme.lower() != "basic":
         return None
     try:
-        user = base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")[0]
+        named = base64.b64decode(value.strip(), validate=True)
     except ValueError:
         return None
+    try:
+        user = named.decode("utf-8").partition(":")[0]
+    except UnicodeDecodeError:
+        user = named.decode("latin-1").partition(":")[0]  # as requests and urllib3 write a name beyond ASCII
     return user or None

@@ -52,8 +52,8 @@ class Keeper:
         """
         exchange.ended = time.monotonic()
         whole = ending is not Ending.ABORTED
-        if isinstance(exchange.capture, LiveStream) and whole:
-            exchange.capture.close(whole=True)
+        if exchange.capture is not None and (whole or not isinstance(exchange.capture, LiveStream)):
+            exchange.capture.close(whole)
         if exchange.status == "STALE" and exchange.entry is not None:
             self.land(exchange, exchange.entry)  # whoever waits is not sent to a provider that fails, either
             self.stats.hit(exchange)

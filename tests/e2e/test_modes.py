@@ -48,6 +48,7 @@ def seen(got: Got) -> tuple[str, str]:
     return got.cache, json.loads(got.body)["choices"][0]["message"]["content"]
 
 
+@pytest.mark.usefixtures("lasting_store")
 def test_cache_then_read_only_then_refresh_then_off_on_one_store(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_signed_header_of_ours_is_forwarded(counting: FakeProviders, start: St
     assert "x-ai-cache-namespace" not in counting.calls[0].headers
 
 
+@pytest.mark.usefixtures("lasting_store")
 def test_samples_give_the_nth_call_of_a_run_the_nth_answer(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -197,6 +199,7 @@ def test_what_clients_send_beside_their_calls_passes_without_a_word(
     assert len(counting.calls) == 1
 
 
+@pytest.mark.usefixtures("lasting_store")
 def test_record_keeps_everything_on_ai_hosts_and_replay_answers_it_offline(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -240,6 +243,7 @@ def test_record_keeps_everything_on_ai_hosts_and_replay_answers_it_offline(
     assert (providers.calls, providers.tls.connections) == ([], connections)
 
 
+@pytest.mark.usefixtures("lasting_store")
 def test_a_recording_keeps_what_a_retry_got_and_polling_in_its_order(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:

@@ -165,8 +165,10 @@ def test_hostile_requests_reach_the_provider_unharmed_or_are_refused_as_mitmdump
         if with_addon != without:
             differing.append((asked.name, with_addon, without))
     with capsys.disabled():
-        print(f"\n{len(all_asked)} hostile requests, {reached} reached the provider;")
-        print(f"the event loop was held longest, {slowest[0]:.2f} s, by {slowest[1]}")
+        print(
+            f"\n{len(all_asked)} hostile requests, {reached} reached the provider;"
+            f" the event loop was held longest, {slowest[0]:.2f} s, by {slowest[1]}"
+        )
     assert addon.alive
     assert not differing, "\n".join(
         f"{name}\n  {str(one)[:600]}\n  {str(other)[:600]}" for name, one, other in differing

@@ -114,7 +114,7 @@ EVENTS = {
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_an_answer_that_is_judged_on_the_event_loop_takes_less_than_a_second(name: str) -> None:
-    from mitmproxy_ai_cache.cache import _IN_THREAD_FROM
+    from mitmproxy_ai_cache.keeping import _IN_THREAD_FROM
 
     content_type, unit = EVENTS[name]
     data = unit * (_IN_THREAD_FROM // len(unit))

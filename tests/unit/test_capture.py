@@ -38,6 +38,13 @@ def test_the_end_is_seen_and_only_the_end() -> None:
     assert capture.body() == b"data"
 
 
+def test_nothing_is_held_once_the_body_was_taken() -> None:
+    capture = Capture(100)
+    capture(b"data")
+    capture.close(whole=True)
+    assert not capture.chunks
+
+
 @pytest.mark.parametrize(
     ("passing", "overflow"),
     [

@@ -133,6 +133,42 @@ def test_beyond_the_limit_nobody_new_follows_and_those_there_lose_nothing() -> N
     within(run())
 
 
+def test_a_stream_is_held_until_its_last_reader_has_left() -> None:
+    async def run() -> None:
+        live = stream()
+        live(b"one")
+        flights = Flights()
+        flight = flights.begin("k")
+        waiting = flights.join(flight, "")
+        flights.streams(flight, live)
+        live.close(True)
+        flights.landed(flight, ENTRY)
+        assert waiting.follower is not None
+        assert await read_all(waiting.follower) == (b"one", True)  # its turn came before the end
+        assert live.chunks
+        waiting.follower.leave()
+        assert not live.chunks
+        alone = stream()
+        alone(b"one")
+        alone.close(True)
+        assert not alone.chunks
+
+    within(run())
+
+
+def test_a_flight_that_is_over_waits_for_no_garbage_collector() -> None:
+    """A callback leads back to it and its answer, which may be large."""
+
+    async def run() -> None:
+        flights = Flights()
+        flight = flights.begin("k")
+        flight.followed = lambda: print(flight)
+        flights.landed(flight, ENTRY)
+        assert flight.followed is None
+
+    within(run())
+
+
 def test_a_follower_that_falls_far_behind_breaks_off_and_holds_nothing() -> None:
     async def run() -> None:
         live = stream(limit=10)

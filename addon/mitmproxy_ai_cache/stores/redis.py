@@ -285,6 +285,7 @@ class RedisStore(Store):
 
     async def _attempt(self, command: Callable[[], Awaitable[Any]]) -> bool:
         """Do what nobody waits for, and say what goes wrong; whether it went well."""
+        began = time.monotonic()
         try:
             async with asyncio.timeout(WRITE):
                 await command()
@@ -294,7 +295,7 @@ class RedisStore(Store):
             else:
                 self._state.failed(error)
             return False
-        self._state.written()
+        self._state.written(time.monotonic() - began)
         return True
 
     async def flushed(self, deadline: float = 5.0) -> None:

@@ -16,8 +16,10 @@ from .redis_url import Server
 
 logger = logging.getLogger("ai-cache")
 
-_CHECK = 0.5
+_CHECK = 0.4
 """Seconds for an answer of a server that is suspected."""
+_PROMPT = 0.25
+"""Seconds for an answer, as look-ups have by default: a server that takes longer would be given up again at once."""
 _COMPLAIN_EVERY = 60.0
 """Seconds between two lines about writes that the server refuses."""
 
@@ -45,9 +47,11 @@ class ServerState:
         if self._breaker.succeeded():
             logger.warning("ai-cache: %s answers again", self._server.shown)
 
-    def written(self) -> None:
+    def written(self, seconds: float) -> None:
+        """A write that took its time says nothing of look-ups, which have none."""
         self._refused = ""
-        self.succeeded()
+        if seconds < _PROMPT:
+            self.succeeded()
 
     def counted(self, error: BaseException) -> str:
         """Count it; what is to be said of it."""
@@ -104,7 +108,8 @@ class ServerState:
         while self._breaker.is_open:
             await asyncio.sleep(PROBE_EVERY)
             with suppress(Exception):
-                await asyncio.wait_for(self._ping(), CONNECT)
+                await asyncio.wait_for(self._ping(), CONNECT)  # which may have to connect first
+                await asyncio.wait_for(self._ping(), _PROMPT)
                 self.succeeded()
 
     def close(self) -> None:
