@@ -112,7 +112,7 @@ def why_unrecognised(body: Body) -> str:
 
 
 def namespace(settings: Settings, request: Request) -> str:
-    return request.headers.get(NAMESPACE_HEADER) or settings.namespace
+    return request.headers.get(NAMESPACE_HEADER) or request.scope or settings.namespace
 
 
 def ttl_of(settings: Settings, request: Request, call: Call) -> float:
