@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shutil
@@ -10,8 +12,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -20,6 +24,7 @@ from harness import BIN, REDIRECT, ROOT, FakeProviders, plain_environ
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 from offline import without_network
+from unit.test_redact import BY_THEIR_SHAPE, HEX, PLACES, RANDOM, TEXTS, readings
 
 AI_CACHE = str(BIN / "ai-cache")
 WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
@@ -186,3 +191,106 @@ def test_buying_everything_again_changes_the_same_files(
     assert {line[:3] for line in git(project, "status", "--porcelain").splitlines()} <= {" M "}
     done = play(project, "replay", "cassettes", "--strict-unused", "--", *SUITE, offline=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Secrets
+
+
+BEARERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x-portkey-virtual-key", "x-auth-token")
+PATH = "https://api.openai.com/v1/"
+TYPES = {"multipart": "multipart/form-data; boundary=x1", "sse": "text/event-stream"} | dict.fromkeys(
+    ("eventstream", "bedrock chunks"), "application/vnd.amazon.eventstream"
+)
+"""What a body of that place says it is; the others are JSON or text."""
+
+
+def another(name: str, secret: str) -> str:
+    """A secret of the same kind that is not the same one: its random part is."""
+    if name.startswith(("jwt", "basic-credential")):  # base64 of something random
+        head, dot, tail = secret.rpartition(".")
+        return head + dot + base64.b64encode(base64.b64decode(tail + "==").swapcase()).decode().rstrip("=")
+    for source in (HEX, RANDOM, RANDOM.lower(), "Q3EGPK7V2NXR4M5T"):
+        found = SequenceMatcher(None, secret, source, autojunk=False).find_longest_match()
+        if found.size > 8:
+            part = secret[found.a : found.a + found.size]
+            return secret[: found.a] + part[::-1] + secret[found.a + found.size :]
+    raise AssertionError(name)
+
+
+def calls_with(secrets: dict[str, str]) -> list[dict[str, object]]:
+    """Each secret in each place of a body, as a credential, in the URL, and in what gateways are told."""
+    calls: list[dict[str, object]] = []
+
+    def call(path: str, body: bytes, method: str = "POST", **headers: str) -> None:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        calls.append({"method": method, "url": PATH + path, "headers": fields, "body": base64.b64encode(body).decode()})
+
+    for name, (text, _) in TEXTS.items():
+        said = text.format(secrets[name])
+        for place, planted in PLACES.items():
+            path = "chat/completions" if "json" in place else f"files/{quote(place)}"
+            call(
+                path,
+                planted(said),
+                content_type=TYPES.get(place, "application/json" if "json" in place else "text/plain"),
+            )
+        call("responses", gzip.compress(PLACES["json"](said)), content_type="application/json", content_encoding="gzip")
+    for name in BY_THEIR_SHAPE:
+        secret = secrets[name]
+        call(f"files/{secret}", b"{}", "GET", **{"x-portkey-config": json.dumps({"api_key": secret})})
+        call(f"files?key={secret}&sig={secret}&alt=sse", b"", "GET", referer=f"https://ada:{secret}@x.example/")
+        for header in BEARERS:
+            scheme = {"authorization": "Bearer ", "cookie": "sid="}.get(header, "")
+            call("chat/completions", PLACES["json"]("hello"), **{header: scheme + secret})
+    return calls
+
+
+def echo(request: Request) -> Reply:
+    """The same secrets in the answer: in its body, coded as the request's, and in fields that are kept."""
+    coding = request.headers.get("content-encoding")
+    fields = [("content-type", request.headers.get("content-type") or "application/json")]
+    fields += [("content-encoding", coding)] if coding else []
+    said = request.headers.get("authorization").removeprefix("Bearer ")
+    fields += [("x-request-id", said), ("location", f"https://x.example/?sig={said}")] if said else []
+    return Reply([request.body or b'{"ok":true}'], headers=fields)
+
+
+def test_no_planted_secret_is_in_the_files_and_other_keys_find_the_same_answers(
+    play: Callable[..., Done], providers: FakeProviders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = {name: secret for name, (_, secret) in TEXTS.items()}
+    theirs = {name: another(name, secret) for name, secret in ours.items()}
+    assert not set(ours.values()) & set(theirs.values())
+    calls = calls_with(ours)
+    (tmp_path / "ours").write_text(json.dumps(calls))
+    (tmp_path / "theirs").write_text(json.dumps(calls_with(theirs)))
+    client = (sys.executable, str(ROOT / "tests/e2e/plain_calls.py"))
+    providers.answer = echo
+    done = play(tmp_path, "record", "tapes", *WITH_PROVIDER, "--", *client, "ours")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(calls)} stored" in done.stderr, done.stderr
+    assert len(providers.calls) == len(calls)
+    sent = [answer for _, _, answer in json.loads(done.stdout)]
+    assert sent == [call["body"] or base64.b64encode(b'{"ok":true}').decode() for call in calls], "as they were sent"
+    providers.stop()
+
+    pieces = sorted({piece for secret in ours.values() for piece in secret.split("\n")})
+    (tmp_path / "pieces").write_text("\n".join(pieces) + "\n")
+    grep = ["grep", "-rF", "-f", str(tmp_path / "pieces"), str(tmp_path / "tapes")]
+    found = subprocess.run(grep, capture_output=True, check=False)
+    assert found.returncode == 1, found.stdout[:2000]
+    planted = re.compile(b"|".join(re.escape(piece.encode()) for piece in pieces))
+    files = [path for path in (tmp_path / "tapes").rglob("*") if path.is_file()]
+    for path in files:
+        for reading in readings(path.read_bytes(), 3):
+            assert planted.search(reading) is None, (path, reading[:300])
+    scanned = play(tmp_path, "scan", "tapes")
+    assert scanned.returncode == 0, scanned.stdout
+    assert "no secrets in" in scanned.stderr
+
+    again = play(tmp_path, "replay", "tapes", "--strict-unused", "--", *client, "theirs", offline=True)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert {(status, cache) for status, cache, _ in json.loads(again.stdout)} == {(200, "HIT")}
+    with capsys.disabled():
+        kinds = {name.split()[0] for name in ours}
+        print(f"\n{len(ours)} secrets of {len(kinds)} kinds in {len(calls)} calls, {len(files)} files")
