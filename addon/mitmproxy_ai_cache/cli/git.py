@@ -1,4 +1,4 @@
-"""What `ai-cache diff` asks git: revisions, what changed between them, and contents. Nothing is written."""
+"""What `ai-cache diff` asks git: revisions, what changed between them, and contents."""
 
 from __future__ import annotations
 
@@ -172,9 +172,9 @@ def _git(folder: Path, *arguments: str) -> bytes:
 
 
 def _command(*arguments: str) -> list[str]:
-    return ["git", "--literal-pathspecs", "--no-pager", *arguments]
+    return ["git", "-c", "diff.autoRefreshIndex=true", "--literal-pathspecs", "--no-pager", *arguments]
 
 
 def _environ() -> dict[str, str]:
-    """`git diff` would note in the index what it found out; and messages are looked into."""
-    return {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    """Messages are looked into: they must be English."""
+    return {**os.environ, "LC_ALL": "C"}
