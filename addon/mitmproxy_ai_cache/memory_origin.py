@@ -32,7 +32,8 @@ def send_to(flow: http.HTTPFlow, follower: Follower) -> Callable[[], None]:
     data.host, data.port, data.scheme = name, 80, b"http"
 
     def restore() -> None:
-        _waiting.pop(name, None)
+        if (unread := _waiting.pop(name, None)) is not None:
+            unread.leave()
         data.host, data.port, data.scheme = address
 
     return restore

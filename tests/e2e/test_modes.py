@@ -291,7 +291,7 @@ def test_replay_is_strict(providers: FakeProviders, start: StartProxy, client_of
     )
     error = json.loads(miss.body)
     assert (miss.status, miss.headers["x-should-retry"], error["type"]) == (424, "false", "error")
-    assert "anthropic-messages m request" in error["error"]["message"]
+    assert "anthropic-messages m at" in error["error"]["message"]
     assert miss.headers["x-ai-cache-key"] in error["error"]["message"]
     foreign = client.request("https://example.com/", method="GET")
     assert (foreign.status, b"example.com is no AI host" in foreign.body) == (424, True)
@@ -380,7 +380,7 @@ def test_replay_refuses_options_that_would_make_it_leaky(option: str, tmp_path: 
     ("option", "mend"),
     [
         ("ai_cache_ttl=soon", "write for example 250ms, 1h or 7d"),
-        ("ai_cache_mode=bad", "write one of cache, read-only"),
+        ("ai_cache_mode=bad", "write one of auto, cache, read-only"),
         ("ai_cache_samples=x", "write a whole number"),
         ("ai_cache_samples=0", "write a number from 1"),
         ("ai_cache_headers=maybe", "write true or false"),

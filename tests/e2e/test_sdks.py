@@ -67,7 +67,7 @@ def test_a_miss_in_replay_is_shown_by_every_sdk_and_not_retried(
 ) -> None:
     proxy = start("ai_cache_mode=replay", "ai_cache_store=memory:")
     for name, result in run_sdks(proxy, tmp_path).items():
-        assert "no stored answer for this" in str(result), (name, result)
+        assert "no recorded answer for" in str(result), (name, result)
         assert "424" in str(result) or "AiCacheMiss" in str(result) or "ai_cache_miss" in str(result), (name, result)
     assert providers.tls.connections == 0
     refused = [line for line in proxy.lines if "refused" in line]
