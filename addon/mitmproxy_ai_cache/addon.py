@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,9 +20,11 @@ from .cache import Cache
 from .exchange import Exchange
 from .flight import Flight
 from .isolation import Isolation
+from .messages import Response
 from .policy import OUR_HEADERS
 from .protocols.base import Ending
 from .refusals import proxy_user_required
+from .scopes import PREFIX, Control, Scope, Scopes
 from .settings import OPTIONS, SECRETS, Settings, SettingsError
 from .store_of import store_of
 from .stores import CASSETTES, Store, StoreError
@@ -42,6 +45,7 @@ class _Call:
     address: tuple[str, ...] = ()
     restore: Callable[[], None] | None = None
     """Gives a request that is sent to memory its own address back."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class AICache:
@@ -59,6 +63,8 @@ class AICache:
         self._complaints: set[str] = set()
         self._calls: dict[str, _Call] = {}
         self._tunnel_users: dict[str, str] = {}
+        self._scopes = Scopes()
+        self._control = Control(self._scopes, bridge.Listeners(), self._over)
 
     # Options
 
@@ -96,7 +102,9 @@ class AICache:
 
     def _listen_elsewhere(self) -> None:
         """The proxy may be reached by others from now on."""
-        if self.cache is not None and self._settings.isolate is None:
+        if self.cache is None or self._settings.isolate is not None or self._settings.store.startswith(CASSETTES):
+            return
+        if not bridge.will_be_local():
             self.cache.isolation = Isolation("credential")
 
     def _refuse(self, message: str) -> None:
@@ -194,7 +202,7 @@ class AICache:
 
     def _abandon(self, calls: list[_Call]) -> None:
         for call in calls:
-            if self._calls.pop(call.flow.id, None) is not None and self.cache is not None:
+            if self._take(call.flow) is not None and self.cache is not None:
                 self.cache.abandon(call.exchange)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
@@ -232,23 +240,24 @@ class AICache:
             return
         method = flow.request.method
         if bridge.is_for_us(flow):
-            flow.response = bridge.response_to(bridge.own_answer(flow, self._state()), method)
+            flow.response = bridge.response_to(await self._own_answer(flow), method)
             return
         user = self._proxy_user(flow) if self._isolates_users else None
         if self._isolates_users and user is None:
             flow.response = bridge.response_to(proxy_user_required(), method)
             return
-        request = bridge.request_from(flow)
+        scope = self._scopes.at(flow.client_conn.sockname[1])
+        request = bridge.request_from(flow, scope.namespace if scope is not None else "")
         if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
             cache.stats.upgrade_refused(request.host, request.path)
             flow.response = bridge.response_to(refusal, method)
             return
-        call = self._calls[flow.id] = _Call(flow, Exchange(request))
+        call = self._calls[flow.id] = _Call(flow, Exchange(request, scope=scope))
         exchange = await cache.begin(call.exchange, user)
         if exchange.response is not None:
             flow.response = bridge.response_to(exchange.response, method)
         if exchange.response is not None or not exchange.status:
-            del self._calls[flow.id]
+            self._take(flow)
         else:
             self._forward(call)
         if exchange.response is None:
@@ -283,8 +292,27 @@ class AICache:
         stale = self.cache.stale_response(call.exchange, 0) if self.cache is not None else None
         return None if stale is None else bridge.response_to(stale, call.flow.request.method)
 
-    def _state(self) -> dict[str, object]:
-        return {"status": "ok", "version": __version__, "mode": self._settings.mode}
+    async def _own_answer(self, flow: http.HTTPFlow) -> Response:
+        if flow.request.path.startswith(PREFIX):
+            return await self._control.answer(bridge.control_call(flow), self.cache)
+        state: dict[str, object] = {"status": "ok", "version": __version__, "mode": self._settings.mode}
+        return bridge.own_answer(flow, state)
+
+    async def _over(self, scope: Scope, seconds: float) -> None:
+        """Clients go on before their calls are over here: the last byte is theirs before the end is ours."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for call in [call for call in self._calls.values() if call.exchange.scope is scope]:
+                    await call.over.wait()
+                if self.cache is not None:
+                    await self.cache.keeper.finished()
+
+    def _take(self, flow: http.HTTPFlow) -> _Call | None:
+        """The call of `flow`, which is over."""
+        call = self._calls.pop(flow.id, None)
+        if call is not None:
+            call.over.set()
+        return call
 
     @staticmethod
     def _strip_our_headers(flow: http.HTTPFlow) -> None:
@@ -336,7 +364,7 @@ class AICache:
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:
-        call = self._calls.pop(flow.id, None)
+        call = self._take(flow)
         if call is None or self.cache is None:
             return
         exchange = call.exchange

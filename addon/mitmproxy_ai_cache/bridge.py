@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
 
-from . import own_address
+from . import own_address, scopes
 from .messages import Headers, Request, Response
 from .protocols.base import Ending
 from .settings import LIST, Option, near
@@ -21,7 +22,7 @@ def headers_from(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
     return Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
 
 
-def request_from(flow: http.HTTPFlow) -> Request:
+def request_from(flow: http.HTTPFlow, scope: str = "") -> Request:
     """The request of `flow` as the core reads it."""
     wire = flow.request
     path, _, query = wire.data.path.decode("latin-1").partition("?")
@@ -37,6 +38,7 @@ def request_from(flow: http.HTTPFlow) -> Request:
         authority=wire.data.authority.decode("latin-1"),
         sni=flow.client_conn.sni or "",
         reverse=isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode),
+        scope=scope,
     )
 
 
@@ -144,6 +146,55 @@ def all_loopback(addresses: Iterable[tuple[str, int]]) -> bool:
     """Whether who can reach these listeners is on this machine."""
     found = list(addresses)
     return bool(found) and all(_is_loopback(address[0]) for address in found)
+
+
+def will_be_local() -> bool:
+    """Whether the options let only this machine reach the proxy."""
+    try:
+        modes = [mode_specs.ProxyMode.parse(spec) for spec in ctx.options.mode]
+    except ValueError:
+        return False  # mitmproxy says so itself
+    return all(_is_loopback(mode.listen_host(ctx.options.listen_host)) for mode in modes)
+
+
+def control_call(flow: http.HTTPFlow) -> scopes.ControlCall:
+    client, wire = flow.client_conn, flow.request
+    headers = headers_from(wire.headers.fields)
+    from_here = client.peername is not None and _is_loopback(client.peername[0])
+    return scopes.ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1], from_here)
+
+
+class Listeners:
+    """Listeners on this machine, beside those that the proxy was started with."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, str] = {}
+        """URL -> mode of mitmproxy."""
+
+    async def open(self, port: int) -> str:
+        servers = ctx.master.addons.get("proxyserver")
+        like = [server.mode for server in servers.servers if any(at[1] == port for at in server.listen_addrs)]
+        if not like or not isinstance(like[0], mode_specs.RegularMode | mode_specs.UpstreamMode):
+            raise scopes.WrongCall("only regular and upstream proxies get more listeners")
+        for _ in range(3):  # somebody else may take the port in between
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                number = free.getsockname()[1]
+            spec = f"{':'.join(filter(None, (like[0].type_name, like[0].data)))}@127.0.0.1:{number}"
+            ctx.options.update(mode=[*ctx.options.mode, spec])
+            await servers.setup_servers()
+            if any(at[1] == number for at in servers.listen_addrs()):
+                url = f"http://127.0.0.1:{number}"
+                self._opened[url] = spec
+                return url
+            ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])
+        raise scopes.WrongCall("no listener could be opened; see the log of the proxy", 500)
+
+    async def close(self, url: str) -> None:
+        spec = self._opened.pop(url, "")
+        if not spec:
+            raise scopes.WrongCall("no listener of this URL was opened by a call")
+        ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])
 
 
 def _is_loopback(host: str) -> bool:

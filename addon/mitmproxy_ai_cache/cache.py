@@ -22,7 +22,7 @@ from .hosts import HostList, ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
 from .keeping import Keeper, is_refusal
 from .key import fingerprint
-from .messages import Headers, Request, Response
+from .messages import Headers, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
 from .protocols.base import Call, Ending
@@ -31,6 +31,7 @@ from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
+from .stores.cassettes import CassetteStore
 from .token_endpoints import token_answer
 
 logger = logging.getLogger("ai-cache")
@@ -110,7 +111,7 @@ class Cache:
             return self._bypass(exchange, "unstable-credential")
         self._warn_of_claims(scope)
         parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
-        exchange.key = self._numbered(fingerprint(call, request, parts, self.settings.key_rules), request)
+        exchange.key = self._numbered(fingerprint(call, request, parts, self.settings.key_rules), exchange)
         if self._may_collapse(exchange):
             await self._answer_once(exchange, call)
         else:
@@ -170,12 +171,13 @@ class Cache:
             self._refuse(exchange, "ai_cache_bypass", message)
         return exchange
 
-    def _numbered(self, key: str, request: Request) -> str:
+    def _numbered(self, key: str, exchange: Exchange) -> str:
         """The key of the answer that this call gets: of its place in a sequence, or of its sample."""
+        sequences = self.keeper.sequences_of(exchange)
         if self.settings.sequences:
-            return nth(key, self.sequences.next(key, policy.namespace(self.settings, request)))
+            return nth(key, sequences.next(key, policy.namespace(self.settings, exchange.request)))
         if self.settings.samples > 1:
-            return nth(key, (self.sequences.next(key) - 1) % self.settings.samples + 1)
+            return nth(key, (sequences.next(key) - 1) % self.settings.samples + 1)
         return key
 
     async def _look_up(self, exchange: Exchange) -> None:
@@ -194,7 +196,7 @@ class Cache:
             exchange.reason = "recorded-anew"
             return
         if self.settings.sequences:
-            self.sequences.found(base(exchange.key), number(exchange.key))
+            self.keeper.sequences_of(exchange).found(base(exchange.key), number(exchange.key))
         age = max(0.0, time.time() - entry.created)
         max_age = exchange.control.max_age
         if max_age is not None and age > max_age and self.settings.mode != "replay":
@@ -208,7 +210,7 @@ class Cache:
 
     async def _repeated(self, exchange: Exchange) -> Entry | None:
         """What a replay answers after the last answer of a sequence."""
-        last = self.sequences.last(base(exchange.key))
+        last = self.keeper.sequences_of(exchange).last(base(exchange.key))
         if not last:
             return None
         if self.settings.repeat == "error":
@@ -410,7 +412,7 @@ class Cache:
         call = exchange.call
         if not exchange.key or call is None:
             return None
-        worth = exchange.decision.keep and (status == 200 or self.settings.mode == "record")
+        worth = exchange.decision.keep and (status == 200 or self.settings.records)
         if worth and exchange.flight is not None and call.stream:
             stream = LiveStream(self.settings.max_body, _live_headers(headers))
             exchange.capture = stream
@@ -418,6 +420,12 @@ class Cache:
         elif worth or (status in (400, 404) and call.protocol.names(call)):
             exchange.capture = Capture(self.settings.max_body)
         return exchange.capture
+
+    async def settle(self, namespace: str, drop: bool) -> None:
+        """A test has ended: its recordings get the names they keep. `drop`: what it did not ask for goes."""
+        await self.keeper.finished()
+        if isinstance(self.store, CassetteStore):
+            await self.store.settle(namespace, drop=drop)
 
     async def close(self) -> None:
         await self.keeper.close()

@@ -115,19 +115,19 @@ class Keeper:
             self._ask_again(exchange)
         self.stats.forwarded(exchange, reason or "stored")
         if not reason and self.settings.mode == "refresh" and number(entry.key) == 1:
-            await self._forget_tail(entry)
+            await self._forget_tail(entry, self.sequences_of(exchange))
 
     def _ask_again(self, exchange: Exchange) -> None:
         """What was not kept leaves its place in the sequence to the next identical call."""
         if self.settings.sequences and exchange.key:
-            self.sequences.again(base(exchange.key), number(exchange.key))
+            self.sequences_of(exchange).again(base(exchange.key), number(exchange.key))
 
-    async def _forget_tail(self, first: Entry) -> None:
+    async def _forget_tail(self, first: Entry, sequences: Sequences) -> None:
         """A sequence whose first answer was bought again has only the answers of this run."""
         with suppress(StoreError):
             place = 2
             while await self.store.read(nth(first.key, place), first.namespace) is not None:
-                if place > self.sequences.asked(first.key):
+                if place > sequences.asked(first.key):
                     self.store.remove(nth(first.key, place), first.namespace)
                 place += 1
 
@@ -153,10 +153,17 @@ class Keeper:
         exchange.flight = None
         self.store.release(exchange.key)
 
-    async def close(self) -> None:
+    def sequences_of(self, exchange: Exchange) -> Sequences:
+        """Those of its test, else those of this run."""
+        return exchange.scope.sequences if exchange.scope is not None else self.sequences
+
+    async def finished(self, seconds: float = 5) -> None:
         """Wait for what is being judged."""
         if self._finishing:
-            await asyncio.wait(self._finishing.values(), timeout=5)
+            await asyncio.wait(self._finishing.values(), timeout=seconds)
+
+    async def close(self) -> None:
+        await self.finished()
 
 
 def is_refusal(status: int) -> bool:

@@ -66,6 +66,8 @@ class Request:
     authority: str = ""
     sni: str = ""
     reverse: bool = False
+    scope: str = ""
+    """The namespace of the listener it came in on."""
 
     @property
     def url(self) -> str:

@@ -84,6 +84,8 @@ class Stats:
         self._count(exchange)
         if kept == "stored":
             self.stored += 1
+            if exchange.scope is not None:
+                exchange.scope.stored += 1
         elif exchange.status != "BYPASS":
             self.not_stored[kept] += 1
         note = kept if kept in ("stored", "") else f"not stored: {kept}"
@@ -95,6 +97,10 @@ class Stats:
 
     def refusal(self, exchange: Exchange, explanation: Sequence[str] = ()) -> None:
         """An error of our own: a miss in replay, `only-if-cached`, a host that is not let through."""
+        if exchange.scope is not None and exchange.call is not None:
+            exchange.scope.miss(describe(exchange, "refused"), explanation)
+        elif exchange.scope is not None:
+            exchange.scope.refuse(exchange.request.host)
         self.missed += exchange.call is not None
         if exchange.call is not None and len(self.misses) < _EXPLAINED:
             self.misses.append(RefusedCall(describe(exchange, "refused"), tuple(explanation)))
@@ -127,6 +133,8 @@ class Stats:
     def _count(self, exchange: Exchange) -> None:
         self.calls += 1
         self.statuses[exchange.status] += 1
+        if exchange.scope is not None:
+            exchange.scope.count(exchange.status)
         if exchange.reason:
             self.reasons[exchange.status, exchange.reason] += 1
 

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from corpus import recorded
-from fuzz.material import SEEDS, near, real_answers
+from fuzz.material import REQUESTS, SEEDS, near, real_answers
 from fuzz.targets import TARGETS, judged
-from mitmproxy_ai_cache import canonical, gate
+from mitmproxy_ai_cache import body, canonical, gate
 from mitmproxy_ai_cache.isolation import Isolation, Unstable
 from mitmproxy_ai_cache.key import fingerprint
 from mitmproxy_ai_cache.messages import Headers, Request
@@ -114,6 +114,18 @@ def test_any_chunking_gives_one_verdict() -> None:
 
 
 # What must stay apart
+
+
+@pytest.mark.parametrize("more", ["; boundary=y", "; boundary*=utf-8''y", ", multipart/form-data; boundary=y"])
+def test_a_boundary_that_readers_disagree_on_is_none(more: str) -> None:
+    """The boundary is no part of the key. If a provider read another one, two bodies would share an answer."""
+
+    def kind(content_type: str) -> str:
+        fields = Headers([("content-type", content_type)])
+        return body.read(Request("POST", "https", "h", 443, "/", "", fields, REQUESTS[4]), 1 << 20).kind
+
+    assert kind("multipart/form-data; boundary=x") == "multipart"
+    assert kind("multipart/form-data; boundary=x" + more) == "raw"
 
 
 @given(st.lists(st.text(st.characters(max_codepoint=255), max_size=12), min_size=2, max_size=2, unique=True))

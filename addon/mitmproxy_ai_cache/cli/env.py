@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
+from pathlib import Path
 
 from .. import trust
 from .environment import variables
 from .outer import MARK, alive, certificate
 from .proxy import StartError, add_address, failed
+from .replaying import placeholders
 
 SUMMARY = "print the variables that point a shell at a running serve"
 
-FORMATS = ("sh", "fish", "powershell", "dotenv", "github")
+FORMATS = ("sh", "fish", "powershell", "dotenv", "github", "json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=FORMATS,
         default="sh",
-        help="sh (bash, zsh), fish, powershell, dotenv, github (lines for the env of a step); default: %(default)s",
+        help="sh (bash, zsh), fish, powershell, dotenv, github (lines for the env of a step), json; "
+        "default: %(default)s",
+    )
+    parser.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+    parser.add_argument(
+        "--placeholders",
+        type=Path,
+        metavar="DIR",
+        help="also replace all credentials by placeholders, as replay does; DIR gets the files they need",
     )
 
 
@@ -42,9 +53,20 @@ def main(arguments: argparse.Namespace) -> int:
     block.pop(MARK)
     if removed:
         print(f"ai-cache: left out of NO_PROXY: {', '.join(removed)}", file=sys.stderr)
+    if arguments.placeholders:
+        block |= placeholders(os.environ, folder(arguments.placeholders), keep=False)[0]
+    if arguments.format == "json":
+        print(json.dumps(block, indent=2))
+        return 0
     for name, value in block.items():
         print(line(arguments.format, name, value))
     return 0
+
+
+def folder(named: Path) -> Path:
+    """For the files of placeholders: the user's alone."""
+    named.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return named
 
 
 def line(form: str, name: str, value: str) -> str:

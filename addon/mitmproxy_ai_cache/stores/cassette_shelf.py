@@ -26,7 +26,8 @@ from .cassette_directory import CassetteDirectory
 logger = logging.getLogger("ai-cache")
 
 _LIKE = 0.5
-"""How alike two requests of no namespace must be for one to take the other's place."""
+"""How alike two requests must be for one to take the other's place, unless a test has ended and named its scope: a run
+that asked for a part only must not lose the rest."""
 _CLAIMED = 60_000_000_000
 """Nanoseconds. A file that is empty for longer was left by a process that died."""
 
@@ -252,7 +253,7 @@ class Shelf:
         asked = {self.rows[path].namespace for path in self.used if path in self.rows}
         for (within, scope, stem), group in groups.items():
             if within in asked:
-                self._settle_group(within, scope, stem, group, others, drop, result)
+                self._settle_group(within, scope, stem, group, others, drop, 0.0 if namespace else _LIKE, result)
         for path in self.used & self._before.keys() & self.rows.keys():
             if self._before[path] != self.rows[path].digest and path not in result.modified:
                 result.modified.append(path)
@@ -260,11 +261,19 @@ class Shelf:
         return result
 
     def _settle_group(
-        self, namespace: str, scope: str, stem: str, group: list[str], others: set[str], drop: bool, result: Settled
+        self,
+        namespace: str,
+        scope: str,
+        stem: str,
+        group: list[str],
+        others: set[str],
+        drop: bool,
+        alike: float,
+        result: Settled,
     ) -> None:
         made = [path for path in group if path in self._made]
         old = [path for path in group if path not in others and self._is_unused(path)]
-        for one, other in similar.pairs(self._recordings(made), self._recordings(old), 0.0 if namespace else _LIKE):
+        for one, other in similar.pairs(self._recordings(made), self._recordings(old), alike):
             self._move(one.path, other.path)
             made.remove(one.path)
             old.remove(other.path)
@@ -335,9 +344,12 @@ class Shelf:
         self._loose.clear()
 
     def _parts_in_use(self) -> set[str]:
-        """All that files and parts name."""
+        """All that files and parts name; also files that cannot be read now: a merge that is not done needs them."""
         used: set[str] = set()
         waiting = {name for row in self.rows.values() for name in row.parts}
+        for path in self.problems:
+            with suppress(OSError):
+                waiting |= parts.named(self.directory.read(path).decode(errors="replace"))
         while waiting:
             used |= waiting
             below: set[str] = set()
