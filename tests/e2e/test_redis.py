@@ -7,7 +7,6 @@ import re
 import socket
 import statistics
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Process, plain_environ
 from mitmproxy_ai_cache.demo.provider import Reply
+from relay import Relay
 from valkey import Valkey
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
@@ -77,9 +77,12 @@ def test_a_server_at_fault_fails_no_call_and_costs_no_time(
         url = url.replace("://", "://:wr0ng@")
     if fault == "out of memory":
         valkey.options = ("--maxmemory", "1", "--maxmemory-policy", "noeviction")
-    garbage = _Garbage(valkey.port) if fault == "garbage" else None
-    if fault not in ("garbage", "not there at start"):
+    if fault != "not there at start":
         valkey.start()
+    relay = Relay(valkey.port)
+    relay.babbles = True
+    if fault == "garbage":
+        url = relay.url
     proxy = start(f"ai_cache_store={url}", "ai_cache_near_size=0")
     client = client_of(proxy)
     client.request(OPENAI, chat(seed=-1))
@@ -95,13 +98,12 @@ def test_a_server_at_fault_fails_no_call_and_costs_no_time(
         statuses.append((got.status, got.cache))
     assert statuses == [(200, "MISS")] * 60
     assert statistics.median(times[10:]) < 0.1  # far below the time budget of a look-up
-    said = [line for line in proxy.lines if f":{valkey.port}" in line and "mode cache" not in line]
+    said = [line for line in proxy.lines if url.rpartition(":")[2] in line and "mode cache" not in line]
     assert len(said) <= 1, said
     assert not any("wr0ng" in line for line in proxy.lines)
     if fault == "wrong password":
         assert "redis://:PASSWORD@HOST:PORT" in said[0]
-    if garbage is not None:
-        garbage.stop()
+    relay.stop()
 
 
 @pytest.mark.parametrize("fault", ["dead", "frozen"])
@@ -149,28 +151,3 @@ def test_replay_without_its_server_does_not_start(valkey: Valkey, tmp_path: Path
     done = subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert f"redis://127.0.0.1:{valkey.port} does not answer" in done.stdout
-
-
-class _Garbage:
-    """Answers everything with what is no Redis protocol."""
-
-    def __init__(self, port: int) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._babble, args=(connection,), daemon=True).start()
-
-    @staticmethod
-    def _babble(connection: socket.socket) -> None:
-        with connection:
-            while connection.recv(1000):
-                connection.sendall(b"HTTP/1.1 400 what?\r\n\r\n")
-
-    def stop(self) -> None:
-        self._listener.close()
