@@ -296,6 +296,26 @@ def test_wrong():
     assert len(list(project.glob("cassettes/shared/*.json"))) == 1
 
 
+def test_a_shared_scope_keeps_what_one_of_its_tests_does_not_ask_for(run_pytest: Pytest, project: Path) -> None:
+    text = """
+import pytest
+from calls import ask
+
+pytestmark = pytest.mark.ai_cache("shared")
+
+def test_one():
+    ask("a question")
+
+def test_two():
+    ask("something else entirely, and at length")
+"""
+    write(project, text)
+    run_pytest()
+    write(project, text.replace("a question", "xyz"))
+    assert counted(run_pytest("-k", "one")) == "0 HIT, 1 MISS, 1 stored"
+    assert counted(run_pytest("--ai-cache=replay")) == "2 HIT, 0 MISS"
+
+
 def test_a_test_that_runs_again_begins_its_sequences_anew(run_pytest: Pytest, project: Path) -> None:
     write(project, TWO_TESTS)
     run_pytest()
