@@ -412,7 +412,7 @@ class Cache:
         call = exchange.call
         if not exchange.key or call is None:
             return None
-        worth = exchange.decision.keep and (status == 200 or self.settings.mode == "record")
+        worth = exchange.decision.keep and (status == 200 or self.settings.records)
         if worth and exchange.flight is not None and call.stream:
             stream = LiveStream(self.settings.max_body, _live_headers(headers))
             exchange.capture = stream

@@ -122,7 +122,7 @@ def ttl_of(settings: Settings, request: Request, call: Call) -> float:
             return units.duration(wanted)
         except ValueError as error:
             logger.warning("ai-cache: X-AI-Cache-TTL: %s; ai_cache_ttl counts instead", ascii(str(error))[1:-1][:200])
-    if settings.mode == "record":
+    if settings.records:
         return 0
     if call.live and settings.live_ttl:
         return min(settings.live_ttl, settings.ttl or settings.live_ttl)
@@ -131,7 +131,7 @@ def ttl_of(settings: Settings, request: Request, call: Call) -> float:
 
 def not_kept(settings: Settings, verdict: Verdict) -> str:
     """Why an answer with this verdict is not stored, or nothing."""
-    if settings.mode == "record":
+    if settings.records:
         return "" if verdict.whole or settings.record_broken else verdict.reason
     if not (verdict.whole and verdict.cacheable):
         return verdict.reason

@@ -325,7 +325,12 @@ class Settings:
     @property
     def everything(self) -> bool:
         """Whether all exchanges with AI hosts count, not only calls that can be answered from a cache."""
-        return self.mode in ("record", "replay")
+        return self.records or self.mode == "replay"
+
+    @property
+    def records(self) -> bool:
+        """Whether every answer is kept, of whatever status and method: a refresh of cassettes is a recording."""
+        return self.mode == "record" or (self.mode == "refresh" and self.store.startswith(CASSETTES))
 
     @property
     def sequences(self) -> bool:

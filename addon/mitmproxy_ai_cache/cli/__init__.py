@@ -11,7 +11,7 @@ from typing import NoReturn
 from .. import __version__
 
 COMMANDS = (
-    "run", "serve", "record", "replay", "env", "doctor", "demo", "import", "scan", "rm",
+    "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "rm",
     "config", "options", "profiles", "addon-path",
 )  # fmt: skip
 
@@ -23,7 +23,7 @@ def _module(command: str) -> str:
     return _MODULES.get(command, command.replace("-", "_"))
 
 
-_WRAPPERS = ("run", "record", "replay")
+_WRAPPERS = ("run", "record", "replay", "prune")
 """Commands that run another one."""
 
 

@@ -344,9 +344,12 @@ class Shelf:
         self._loose.clear()
 
     def _parts_in_use(self) -> set[str]:
-        """All that files and parts name."""
+        """All that files and parts name; also files that cannot be read now: a merge that is not done needs them."""
         used: set[str] = set()
         waiting = {name for row in self.rows.values() for name in row.parts}
+        for path in self.problems:
+            with suppress(OSError):
+                waiting |= parts.named(self.directory.read(path).decode(errors="replace"))
         while waiting:
             used |= waiting
             below: set[str] = set()
