@@ -421,11 +421,11 @@ class Cache:
             exchange.capture = Capture(self.settings.max_body)
         return exchange.capture
 
-    async def settle(self, namespace: str, drop: bool) -> None:
-        """A test has ended: its recordings get the names they keep. `drop`: what it did not ask for goes."""
+    async def settle(self, namespace: str) -> None:
+        """A test has passed: its recordings get the names they keep, and what it did not ask for goes."""
         await self.keeper.finished()
         if isinstance(self.store, CassetteStore):
-            await self.store.settle(namespace, drop=drop)
+            await self.store.settle(namespace, drop=True)
 
     async def close(self) -> None:
         await self.keeper.close()

@@ -172,7 +172,8 @@ class Control:
         return scope.as_json()
 
     async def _change_scope(self, call: ControlCall, cache: Cache) -> dict[str, object]:
-        """The scope before ends: its recordings get their names, and what it did not ask for goes if it passed."""
+        """The scope before ends. If it passed its recordings get their names, and what it did not ask for goes; else
+        they wait for the end of the proxy: what it did not come to must not be lost."""
         given = _members(call.body, {"namespace": str, "passed": bool})
         namespace = _namespace(given)
         ended = self.scopes.at(call.port)
@@ -181,7 +182,8 @@ class Control:
             cache.sequences.begin(namespace)
         if ended is not None:
             await self.over(ended, _WAIT_AT_END)
-            await cache.settle(ended.namespace, drop=given.get("passed", False))
+            if given.get("passed"):
+                await cache.settle(ended.namespace)
         return {
             "mode": cache.settings.mode,
             "namespace": namespace,

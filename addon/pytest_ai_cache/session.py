@@ -111,13 +111,18 @@ class Session:
         try:
             if report.when == "teardown":
                 counts = self._end(self._passed)
-            elif self.given.mode == "replay" and self._wish is not None and not self._wish.off:
+            elif self._may_have_missed(report):
                 counts = self._control.counts()
         except ProxyError as error:
             _fail(report, f"ai-cache: {error}")
         if self.given.mode == "replay" and counts.get("missed", 0) > self._seen:
             _fail(report, explanation(counts, self._seen, item.nodeid))
             self._seen = counts["missed"]
+
+    def _may_have_missed(self, report: pytest.TestReport) -> bool:
+        """After a setup that went well there is no need to ask: the call will tell of both."""
+        on = self._wish is not None and not self._wish.off
+        return on and self.given.mode == "replay" and (report.when == "call" or report.failed)
 
     # The end
 

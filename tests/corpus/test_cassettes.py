@@ -18,6 +18,8 @@ from mitmproxy_ai_cache.cassette import file
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.stores.cassettes import CassetteStore
 
+pytestmark = pytest.mark.slow
+
 READABLE = 0.98
 """Share of the bodies that are no plain text or base64 in their file."""
 

@@ -22,6 +22,8 @@ WANTED = 100
 ASK = """
 import hashlib, json, sys
 from openai import OpenAI
+
+pytestmark = pytest.mark.slow
 client = OpenAI(max_retries=0)
 results = []
 for line in sys.stdin:

@@ -34,6 +34,8 @@ from contextlib import suppress
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.stores import StoreError, for_url
 
+pytestmark = pytest.mark.slow
+
 def body_of(key):
     return random.Random(key).randbytes(500 + int(key[:4], 16) % 4000)
 

@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness import BIN, REDIRECT, FakeProviders
+from harness import BIN, REDIRECT, FakeProviders, Process
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 
@@ -85,6 +86,10 @@ def run_pytest(environ: dict[str, str], project: Path, command: Path) -> Pytest:
 
 def write(project: Path, text: str, name: str = "tests/test_a.py") -> None:
     (project / name).write_text(text)
+
+
+def curl(*arguments: str) -> Result:
+    return subprocess.run(["curl", "-s", *arguments], capture_output=True, text=True, check=False)
 
 
 def counted(done: Result) -> str:
@@ -171,12 +176,12 @@ def test_setup(asked):
 """,
     )
     done = run_pytest("--ai-cache=replay")
-    assert "2 failed, 1 passed, 1 skipped, 1 xfailed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "3 failed, 1 passed, 1 skipped, 1 xfailed" in done.stdout, done.stdout + done.stderr
     shown = done.stdout.partition("= FAILURES =")[2].partition("test_error_is_shown")[0]
     assert 'pytest --ai-cache=record "tests/test_a.py::test_one"' in shown
     assert "another one" in shown, "the explanation says what changed"
     assert "FAILED tests/test_a.py::test_one" in done.stdout
-    assert "ERROR tests/test_a.py::test_setup" in done.stdout
+    assert "FAILED tests/test_a.py::test_setup" in done.stdout
 
 
 @pytest.mark.slow
@@ -296,6 +301,26 @@ def test_wrong():
     assert len(list(project.glob("cassettes/shared/*.json"))) == 1
 
 
+def test_a_shared_scope_keeps_what_one_of_its_tests_does_not_ask_for(run_pytest: Pytest, project: Path) -> None:
+    text = """
+import pytest
+from calls import ask
+
+pytestmark = pytest.mark.ai_cache("shared")
+
+def test_one():
+    ask("a question")
+
+def test_two():
+    ask("something else entirely, and at length")
+"""
+    write(project, text)
+    run_pytest()
+    write(project, text.replace("a question", "xyz"))
+    assert counted(run_pytest("-k", "one")) == "0 HIT, 1 MISS, 1 stored"
+    assert counted(run_pytest("--ai-cache=replay")) == "2 HIT, 0 MISS"
+
+
 def test_a_test_that_runs_again_begins_its_sequences_anew(run_pytest: Pytest, project: Path) -> None:
     write(project, TWO_TESTS)
     run_pytest()
@@ -390,9 +415,9 @@ def test(ai_cache):
     url = re.search(r"http://127\.0\.0\.1:\d+", done.stdout.partition("test_a.py")[2])
     assert url, done.stdout + done.stderr
     for _ in range(100):
-        if subprocess.run(["curl", "-s", url[0]], capture_output=True, check=False).returncode == 7:
+        if curl(url[0]).returncode == 7:
             return
-        __import__("time").sleep(0.1)
+        time.sleep(0.1)
     pytest.fail(f"the proxy at {url[0]} is still there")
 
 
@@ -401,3 +426,28 @@ def test_other_plugins_may_be_missing(run_pytest: Pytest, project: Path) -> None
     done = run_pytest("-p", "no:xdist", "-p", "no:terminal", "-p", "no:capture", "-p", "no:skipping")
     assert done.returncode == 0, done.stdout + done.stderr
     assert os.listdir(project / "cassettes/tests/test_a")
+
+
+def test_a_proxy_that_runs_already_gets_a_listener_for_the_run(
+    run_pytest: Pytest, project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    served = Process(
+        [str(BIN / "ai-cache"), "serve", "--port", "0", "--mode", "record", "--set", f"scripts={REDIRECT}"],
+        {**environ, "AI_CACHE_STORE": f"cassettes:{tmp_path / 'here'}"},
+        tmp_path / "data" / "ai-cache" / "ca",
+    ).start()
+    try:
+        text = TWO_TESTS + "\ndef test_url(ai_cache):\n    print('at', ai_cache.url)\n"
+        write(project, text)
+        done = run_pytest("-s", AI_CACHE_URL=served.url)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search(r"^ai-cache: 0 HIT, 3 MISS, 3 stored, cassettes at", done.stdout, re.MULTILINE)
+        own = re.search(r"at (http://127\.0\.0\.1:\d+)", done.stdout)
+        assert own
+        assert own[1] != served.url
+        assert curl(f"{own[1]}/healthz").returncode == 7, "the listener is closed with the run"
+        assert "credential" not in "\n".join(served.lines)
+        wrong = curl("-d", '{"namespace": "a"}', f"{served.url}/ai-cache/scope")
+        assert "X-AI-Cache: 1" in json.loads(wrong.stdout)["error"], "what a web page could send"
+    finally:
+        served.stop()

@@ -26,6 +26,8 @@ from mitmproxy_ai_cache.messages import Request
 from offline import without_network
 from unit.test_redact import BY_THEIR_SHAPE, HEX, PLACES, RANDOM, TEXTS, readings
 
+pytestmark = pytest.mark.slow
+
 AI_CACHE = str(BIN / "ai-cache")
 WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
 SUITE = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")

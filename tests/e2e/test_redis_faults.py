@@ -246,6 +246,8 @@ HOLDER = """
 import asyncio, sys
 from mitmproxy_ai_cache.stores.redis import RedisStore
 
+pytestmark = pytest.mark.slow
+
 async def run():
     store = RedisStore(sys.argv[1], 0)
     await store.open()

@@ -17,6 +17,8 @@ from mitmproxy_ai_cache.stores.redis import RedisStore
 from mitmproxy_ai_cache.stores.redis_errors import RIGHTS
 from valkey import Authority, Cluster, TlsFront, Valkey, WithSentinel, started
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["one", "database", "unix", "acl", "tls", "client certificate", "sentinel", "cluster", "tls cluster"]
 PLENTY = 1 << 20
 

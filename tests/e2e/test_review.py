@@ -30,6 +30,8 @@ from mitmproxy_ai_cache.recorded import key_of
 from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.store_of import store_of
 
+pytestmark = pytest.mark.slow
+
 OPENAI = "https://api.openai.com/v1/chat/completions"
 DAY = 86400
 NOW = time.time()

@@ -63,6 +63,8 @@ addons = [Watch()]
 """
 BOUND_BY_MODES = """
 import ctypes, os, sys
+
+pytestmark = pytest.mark.slow
 for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: file modes bind root too
     if os.geteuid() == 0 and ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):
         sys.exit("may not give up capabilities")

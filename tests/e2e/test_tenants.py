@@ -369,6 +369,8 @@ def test_who_hits_whose_entries(
 
 PYTHON = """
 import asyncio, json, os, ssl, sys
+
+pytestmark = pytest.mark.slow
 URL, BODY = sys.argv[1], json.loads(sys.argv[2])
 PROXIES = sys.argv[3:]
 CA = os.environ["SSL_CERT_FILE"]

@@ -16,6 +16,8 @@ import pytest
 from fuzz.hostile import BODY, Hostile, post, requests
 from harness import Client, FakeProviders, Process, mitmdump
 
+pytestmark = pytest.mark.slow
+
 ANSWER = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
 REFUSAL = b'{"error":{"message":"no"}}'
 """A 200 that is no answer: nothing of the hostile requests is ever a hit."""

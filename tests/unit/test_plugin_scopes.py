@@ -26,10 +26,10 @@ class FakeCache:
         self.store = SimpleNamespace(url="cassettes:here")
         self.stats = Stats(Counter())
         self.sequences = Sequences()
-        self.settled: list[tuple[str, bool]] = []
+        self.settled: list[str] = []
 
-    async def settle(self, namespace: str, drop: bool) -> None:
-        self.settled.append((namespace, drop))
+    async def settle(self, namespace: str) -> None:
+        self.settled.append(namespace)
 
 
 class FakeListeners:
@@ -90,7 +90,7 @@ def test_a_scope_lasts_until_the_next_and_returns_its_counts() -> None:
         },
     )
     assert proxy.waited == ["a", "a"]
-    assert proxy.cache.settled == [("a", True)]
+    assert proxy.cache.settled == ["a"]
     assert proxy.scopes.at(1) is None
     assert proxy.call("GET", "/ai-cache/scope")[1]["scope"] is None
 
@@ -99,7 +99,8 @@ def test_nothing_is_dropped_unless_the_test_passed() -> None:
     proxy = Proxy()
     for content in ({"namespace": "a"}, {"namespace": "b", "passed": False}, {"namespace": ""}):
         proxy.call("POST", "/ai-cache/scope", content)
-    assert proxy.cache.settled == [("a", False), ("b", False)]
+    assert proxy.cache.settled == []
+    assert proxy.waited == ["a", "b"]
 
 
 def test_listeners_have_scopes_of_their_own_and_begin_their_sequences_anew() -> None:
