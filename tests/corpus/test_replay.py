@@ -26,6 +26,9 @@ SAMPLE = 150
 REDACTED = 9
 """Answers that hold a signature of an Azure blob, one of them two (`test_secrets.py`)."""
 
+SEQUENCES = 384
+"""Requests with several answers (README of the corpus)."""
+
 
 @dataclass
 class Outcome:
@@ -128,4 +131,5 @@ def test_the_whole_corpus_is_replayed_byte_for_byte_and_in_order(
         print(f"  {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
     assert outcome.different == []
     assert outcome.redacted == REDACTED
+    assert len(outcome.sequences) == SEQUENCES
     assert outcome.same + outcome.redacted + outcome.refused.total() == len(exchanges())

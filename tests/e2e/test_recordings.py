@@ -199,6 +199,9 @@ def test_buying_everything_again_changes_the_same_files(
 
 
 BEARERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x-portkey-virtual-key", "x-auth-token")
+BY_THEIR_HEADER = {f"header {name}": RANDOM[number : number + 20] for number, name in enumerate(BEARERS, 7)}
+"""Of no shape that anybody knows: only the name of the field says what they are."""
+ALL = {name: secret for name, (_, secret) in TEXTS.items()} | BY_THEIR_HEADER
 PATH = "https://api.openai.com/v1/"
 TYPES = {"multipart": "multipart/form-data; boundary=x1", "sse": "text/event-stream"} | dict.fromkeys(
     ("eventstream", "bedrock chunks"), "application/vnd.amazon.eventstream"
@@ -237,6 +240,8 @@ def calls_with(secrets: dict[str, str]) -> list[dict[str, object]]:
                 content_type=TYPES.get(place, "application/json" if "json" in place else "text/plain"),
             )
         call("responses", gzip.compress(PLACES["json"](said)), content_type="application/json", content_encoding="gzip")
+    for header in BEARERS:
+        call("chat/completions", PLACES["json"]("hello"), **{header: secrets[f"header {header}"]})
     for name in BY_THEIR_SHAPE:
         secret = secrets[name]
         call(f"files/{secret}", b"{}", "GET", **{"x-portkey-config": json.dumps({"api_key": secret})})
@@ -257,11 +262,12 @@ def echo(request: Request) -> Reply:
     return Reply([request.body or b'{"ok":true}'], headers=fields)
 
 
+@pytest.mark.slow
 def test_no_planted_secret_is_in_the_files_and_other_keys_find_the_same_answers(
     play: Callable[..., Done], providers: FakeProviders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ours = {name: secret for name, (_, secret) in TEXTS.items()}
-    theirs = {name: another(name, secret) for name, secret in ours.items()}
+    ours, theirs = ALL, {name: another(name, secret) for name, secret in ALL.items()}
+    assert len(set(ours.values())) >= 60
     assert not set(ours.values()) & set(theirs.values())
     calls = calls_with(ours)
     (tmp_path / "ours").write_text(json.dumps(calls))
@@ -296,3 +302,53 @@ def test_no_planted_secret_is_in_the_files_and_other_keys_find_the_same_answers(
     with capsys.disabled():
         kinds = {name.split()[0] for name in ours}
         print(f"\n{len(ours)} secrets of {len(kinds)} kinds in {len(calls)} calls, {len(files)} files")
+
+
+# A changed prompt in a pull request
+
+
+CHANGED = 400
+
+
+def prompts(word: str) -> list[dict[str, object]]:
+    """A system prompt that all calls share, with `word` in it, and a question each; half of them are streams."""
+    calls = []
+    for number in range(CHANGED):
+        said = f"You are a {word} assistant of the help desk. Answer in one sentence, and never guess."
+        asked = f"Ticket {number}: the printer on floor {number % 7} prints nothing but {'stripes' * (number % 3 + 1)}."
+        messages = [{"role": "system", "content": said}, {"role": "user", "content": asked}]
+        body = json.dumps({"model": "gpt-5-mini", "messages": messages, "stream": number % 2 == 1}).encode()
+        headers = {"content-type": "application/json"}
+        body_text = base64.b64encode(body).decode()
+        calls.append({"method": "POST", "url": PATH + "chat/completions", "headers": headers, "body": body_text})
+    return calls
+
+
+@pytest.mark.slow
+def test_one_word_changed_in_400_prompts_shows_as_400_changed_files(
+    play: Callable[..., Done], providers: FakeProviders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    providers.answer = Moody()
+    git(tmp_path, "init", "-q")
+    for word in ("helpful", "careful"):
+        (tmp_path / "calls").write_text(json.dumps(prompts(word)))
+        client = (sys.executable, str(ROOT / "tests/e2e/plain_calls.py"), "calls")
+        done = play(tmp_path, "record", "tapes", *WITH_PROVIDER, "--", *client)
+        assert f"{CHANGED} stored" in done.stderr, done.stderr
+        if word == "helpful":
+            git(tmp_path, "add", "tapes")
+            git(tmp_path, "commit", "-q", "-m", "recorded")
+    status = Counter(line[:3] for line in git(tmp_path, "status", "--porcelain", "tapes").splitlines())
+    git(tmp_path, "add", "tapes")
+    lines = git(tmp_path, "diff", "--cached", "--name-status", "-M", "tapes").splitlines()
+    changes = Counter(line.split("\t")[0] for line in lines)
+    patch = git(tmp_path, "diff", "--cached", "--unified=0", "tapes")
+    removed, added = (len(re.findall(rf"^\{sign}[^{sign}]", patch, re.MULTILINE)) for sign in "-+")
+    with capsys.disabled():
+        print(f"\n{dict(status)} before, {dict(changes)} with -M; {removed} lines removed, {added} added")
+    assert status == {" M ": CHANGED}
+    assert changes == {"M": CHANGED}
+    assert not re.search(r"^[-+].*Ticket", patch, re.MULTILINE), "each file is still of the same question"
+    replayed = play(tmp_path, "replay", "tapes", "--strict-unused", "--", *client, offline=True)
+    assert replayed.returncode == 0, replayed.stderr
+    assert f"{CHANGED} HIT" in replayed.stderr

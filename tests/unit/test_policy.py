@@ -199,6 +199,7 @@ def test_a_request_whose_hosts_differ_is_never_cached(contradicting: Request, mo
         ({}, "", False, 604800),
         ({"mode": "record"}, None, False, 0),
         ({"mode": "record"}, None, True, 0),
+        ({"mode": "refresh", "store": "cassettes:x"}, None, False, 0),
         ({"mode": "record"}, "60", False, 60),
     ],
 )
@@ -223,6 +224,7 @@ ERROR = Verdict(True, False, "json", "error-in-body")
         ({"mode": "refresh"}, ERROR, "error-in-body"),
         ({"mode": "record"}, WHOLE, ""),
         ({"mode": "record"}, ERROR, ""),
+        ({"mode": "refresh", "store": "cassettes:x"}, ERROR, ""),
         ({"mode": "record"}, CUT, "truncated"),
         ({"mode": "record", "record_broken": True}, CUT, ""),
         ({"record_broken": True}, CUT, "truncated"),
