@@ -22,7 +22,7 @@ from mitmproxy_ai_cache.messages import Headers, Request
 from mitmproxy_ai_cache.profiles import PROFILES
 from mitmproxy_ai_cache.protocols.base import Call
 
-pytestmark = needs_corpus
+pytestmark = [needs_corpus, pytest.mark.slow]
 
 RULES = KeyRules(profiles=PROFILES)
 SCOPE = (b"none", b"")

@@ -12,7 +12,7 @@ import pytest
 from corpus.recorded import exchanges, needs_corpus
 from mitmproxy_ai_cache.redact import redact, redact_fields, redact_request, redact_url
 
-pytestmark = needs_corpus
+pytestmark = [needs_corpus, pytest.mark.slow]
 
 KEY = "sk-" + "proj-" + "q7Hf2LmZ9xKt4VwBn8RcYs3GdPj6TeUa5MoXi1EvQkNzhW0CbDrJ"
 

@@ -19,7 +19,7 @@ from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.stores import for_url
 from valkey import Valkey, started
 
-pytestmark = needs_corpus
+pytestmark = [needs_corpus, pytest.mark.slow]
 
 PLENTY = 1 << 30
 AT_ONCE = 200

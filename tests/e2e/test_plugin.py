@@ -23,6 +23,8 @@ Pytest = Callable[..., Result]
 CALLS = """
 import json, urllib.request
 
+pytestmark = pytest.mark.slow
+
 def ask(text):
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
     url = "https://api.openai.com/v1/chat/completions"
