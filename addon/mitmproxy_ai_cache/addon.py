@@ -21,11 +21,12 @@ from .exchange import Exchange
 from .flight import Flight
 from .isolation import Isolation
 from .messages import Response
+from .options import OPTIONS, SECRETS
 from .policy import OUR_HEADERS
 from .protocols.base import Ending
 from .refusals import proxy_user_required
 from .scopes import PREFIX, Control, Scope, Scopes
-from .settings import OPTIONS, SECRETS, Settings, SettingsError
+from .settings import Settings, SettingsError
 from .store_of import store_of
 from .stores import CASSETTES, Store, StoreError
 

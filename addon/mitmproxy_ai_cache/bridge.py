@@ -14,8 +14,8 @@ from mitmproxy.proxy import mode_specs
 
 from . import own_address, scopes
 from .messages import Headers, Request, Response
+from .options import LIST, Option, near
 from .protocols.base import Ending
-from .settings import LIST, Option, near
 
 
 def headers_from(fields: Iterable[tuple[bytes, bytes]]) -> Headers:

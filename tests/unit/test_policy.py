@@ -12,10 +12,11 @@ from mitmproxy_ai_cache.body import Body
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.hosts import HostList, ai_hosts
 from mitmproxy_ai_cache.messages import Headers, Request, Response
+from mitmproxy_ai_cache.options import MODES
 from mitmproxy_ai_cache.policy import CacheControl, Decision, decide, mismatch, not_kept, ttl_of, why_unrecognised
 from mitmproxy_ai_cache.protocols import ANYTHING
 from mitmproxy_ai_cache.protocols.base import Call, Verdict
-from mitmproxy_ai_cache.settings import MODES, Settings
+from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.websockets import refusal
 
 

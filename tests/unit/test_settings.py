@@ -13,7 +13,8 @@ from mitmproxy_ai_cache import units
 from mitmproxy_ai_cache.cli import config
 from mitmproxy_ai_cache.cli.sources import Value, gather, nearest_file
 from mitmproxy_ai_cache.isolation import Isolation
-from mitmproxy_ai_cache.settings import MODES, OPTIONS, Settings, SettingsError, default_store
+from mitmproxy_ai_cache.options import MODES, OPTIONS, default_store
+from mitmproxy_ai_cache.settings import Settings, SettingsError
 
 NAMES = {option.name for option in OPTIONS}
 

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..settings import SECRETS, Settings, SettingsError, default_store
+from ..options import SECRETS, default_store
+from ..settings import Settings, SettingsError
 from ..stores import REDIS
 from ..stores.redis_url import shown
 from .proxy import add_options, failed

@@ -19,7 +19,8 @@ from mitmproxy import exceptions
 from .. import trust
 from ..hosts import HostList
 from ..master import ProxyMaster, quiet_logs
-from ..settings import MODES, Settings, SettingsError
+from ..options import MODES
+from ..settings import Settings, SettingsError
 from ..stats import Stats
 from ..stores import Store
 from . import outer

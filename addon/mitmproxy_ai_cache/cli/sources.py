@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..settings import LIST, OPTIONS, Option, SettingsError, near
+from ..options import LIST, OPTIONS, Option, near
+from ..settings import SettingsError
 from ..stores import CASSETTES
 
 _FLAGS = {"store": "store", "mode": "mode", "hosts": "hosts"}
