@@ -17,13 +17,13 @@ from harness import BIN, REDIRECT, FakeProviders, Process
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 
+pytestmark = pytest.mark.slow
+
 Result = subprocess.CompletedProcess[str]
 Pytest = Callable[..., Result]
 
 CALLS = """
 import json, urllib.request
-
-pytestmark = pytest.mark.slow
 
 def ask(text):
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
@@ -186,7 +186,6 @@ def test_setup(asked):
     assert "FAILED tests/test_a.py::test_setup" in done.stdout
 
 
-@pytest.mark.slow
 def test_four_workers_keep_their_scopes_apart(run_pytest: Pytest, project: Path, providers: FakeProviders) -> None:
     write(
         project,
