@@ -11,6 +11,7 @@ from .flight import Flight, Follower, Waiting
 from .messages import Request, Response
 from .policy import CacheControl, Decision
 from .protocols.base import Call
+from .redact import Pattern
 
 
 @dataclass(slots=True)
@@ -44,6 +45,8 @@ class Exchange:
     """Its client is gone."""
     redacted: bool = False
     """`request` holds placeholders for secrets; the provider is sent what its client sent."""
+    credentials: tuple[Pattern, ...] = ()
+    """Find what `request` was sent with, where its answer repeats that."""
     stale: Entry | None = None
     """What answers where the provider fails."""
 
