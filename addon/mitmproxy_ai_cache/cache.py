@@ -26,7 +26,7 @@ from .messages import Headers, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
 from .protocols.base import Call, Ending
-from .redact import redact_request
+from .redact import credentials_of, redact_request
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
@@ -86,6 +86,7 @@ class Cache:
                 # Before the key is made: who records with one secret and replays with another asks the same.
                 hidden = redact_request(sent, self.settings.redact)
                 exchange.request, exchange.redacted = hidden.request, bool(hidden.findings)
+                exchange.credentials = credentials_of(sent) if self.settings.stores else ()
             exchange.call = self._identify(exchange)
             if exchange.call is None:
                 return exchange

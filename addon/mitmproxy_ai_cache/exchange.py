@@ -11,6 +11,7 @@ from .flight import Flight, Follower, Waiting
 from .messages import Request, Response
 from .policy import CacheControl, Decision
 from .protocols.base import Call
+from .redact import Pattern
 from .scopes import Scope
 
 
@@ -47,6 +48,8 @@ class Exchange:
     """`request` holds placeholders for secrets; the provider is sent what its client sent."""
     scope: Scope | None = None
     """The test it belongs to."""
+    credentials: tuple[Pattern, ...] = ()
+    """Find what `request` was sent with, where its answer repeats that."""
     stale: Entry | None = None
     """What answers where the provider fails."""
 

@@ -105,7 +105,8 @@ class Keeper:
         reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
         entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run)
         if self.settings.sequences:
-            entry = await asyncio.to_thread(without_secrets, entry, self.settings.redact)
+            patterns = (*self.settings.redact, *exchange.credentials)
+            entry = await asyncio.to_thread(without_secrets, entry, patterns)
         if not reason and not self.store.put(entry):
             reason = "store-dropped"
         if reason in ("", "store-dropped"):

@@ -198,7 +198,12 @@ def test_buying_everything_again_changes_the_same_files(
 # Secrets
 
 
-BEARERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x-portkey-virtual-key", "x-auth-token")
+BEARERS = tuple(
+    """
+    authorization x-api-key api-key x-goog-api-key cookie x-portkey-virtual-key x-auth-token x-litellm-key
+    x-functions-key private-token
+    """.split()
+)
 BY_THEIR_HEADER = {f"header {name}": RANDOM[number : number + 20] for number, name in enumerate(BEARERS, 7)}
 """Of no shape that anybody knows: only the name of the field says what they are."""
 ALL = {name: secret for name, (_, secret) in TEXTS.items()} | BY_THEIR_HEADER

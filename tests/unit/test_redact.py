@@ -10,7 +10,7 @@ import struct
 import timeit
 import zlib
 from collections.abc import Callable, Iterator
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mitmproxy_ai_cache import redact as redacting
 from mitmproxy_ai_cache.framing import eventstream, sse
 from mitmproxy_ai_cache.messages import Headers, Request
-from mitmproxy_ai_cache.redact import parse_pattern, redact, redact_headers, redact_request, redact_url
+from mitmproxy_ai_cache.redact import credentials_of, parse_pattern, redact, redact_headers, redact_request, redact_url
 
 # Literals are put together here, so that no scanner of a git host takes this file for a leak.
 RANDOM = "q7Hf2LmZ9xKt4VwBn8RcYs3GdPj6TeUa5MoXi1EvQkNzhW0CbDrJgFySuAlOpI" * 3
@@ -467,6 +467,19 @@ def test_a_compressed_body_is_looked_into_and_loses_its_coding_only_with_a_secre
         redacted = redact_request(Request("POST", "https", "h", 443, "/", headers=headers, body=body)).request
         assert ("content-encoding" in redacted.headers) is coded
         assert redacted.body == (body if coded else as_json("REDACTED-groq-key"))
+
+
+def test_a_credential_that_an_answer_repeats_is_known_by_what_was_sent() -> None:
+    key, cookie, signature = RANDOM[:32], RANDOM[40:60], RANDOM[9:40] + "%2B%3D"
+    headers = Headers([("authorization", f"Bearer {key}"), ("cookie", f"a=1; sid={cookie}"), ("x-api-key", "test")])
+    own = credentials_of(Request("POST", "https", "h", 443, "/", f"sig={signature}&alt=sse", headers, b""))
+    for secret in (key, cookie, signature, unquote(signature)):
+        for place in PLACES.values():
+            assert redact(place(f"no such key: {secret}!")).findings == ()
+            redacted = redact(place(f"no such key: {secret}!"), own)
+            assert {finding.kind for finding in redacted.findings} == {"credential"}
+            assert not any(secret.encode() in reading for reading in readings(redacted.data))
+    assert redact(b"a test of sse", own).findings == ()
 
 
 # Patterns of users

@@ -6,6 +6,7 @@ whoever has another. Pure: bytes and values in, values out.
     redact(body)             a body, or any bytes
     redact_request(request)  path, query, headers and body of a request
     redact_url(url), redact_headers(headers), redact_fields(pairs)
+    credentials_of(request)  patterns for its own credentials, which an answer may repeat
     parse_pattern(text)      a user's own `NAME=REGEX`
 
 What it does not know: passwords that are words (`{"password": "mellon"}`), keys without a prefix, a name or a scheme
@@ -19,6 +20,7 @@ from .http import (
     RedactedHeaders,
     RedactedRequest,
     RedactedText,
+    credentials_of,
     redact_fields,
     redact_headers,
     redact_request,
@@ -33,6 +35,7 @@ __all__ = [
     "RedactedHeaders",
     "RedactedRequest",
     "RedactedText",
+    "credentials_of",
     "parse_pattern",
     "placeholder",
     "redact",

@@ -11,7 +11,7 @@ from .. import content_coding
 from ..isolation import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS
 from ..messages import Headers, Request
 from .body import Finding, redact
-from .kinds import is_stand_in
+from .kinds import is_stand_in, looks_random
 from .patterns import Pattern, placeholder
 
 MAX_DECODED = 64 << 20
@@ -159,6 +159,25 @@ def redact_request(request: Request, extra: tuple[Pattern, ...] = (), limit: int
     if not findings and (path.text, query.text) == (request.path, request.query) and kept is request.headers:
         return RedactedRequest(request, ())
     return RedactedRequest(replace(request, path=path.text, query=query.text, headers=kept, body=new_body), findings)
+
+
+def credentials_of(request: Request) -> tuple[Pattern, ...]:
+    """Patterns that find this request's own credentials wherever a provider repeats them, whatever their shape.
+
+    Only what looks random: a key `test` may be a word of the answer.
+    """
+    values: set[str] = set()
+    for name, value in request.headers:
+        if name.lower() in ("cookie", "set-cookie"):
+            values |= {match["value"] for match in _PAIR.finditer(value)}
+        elif name.lower() in _SECRET_HEADERS or _SECRET_NAME.search(name.lower()):
+            values.add(value.rpartition(" ")[2])
+    for pair in request.query.split("&"):
+        name, _, value = pair.partition("=")
+        if unquote(name).lower() in CREDENTIAL_PARAMETERS | _SIGNED_PARAMETERS:
+            values |= {value, unquote(value)}
+    found = sorted(value.encode("utf-8", "surrogateescape") for value in values)
+    return tuple(Pattern("credential", re.compile(re.escape(value))) for value in found if looks_random(value))
 
 
 def _plain_body(request: Request, limit: int) -> tuple[bool, bytes]:
