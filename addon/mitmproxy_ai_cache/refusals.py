@@ -15,9 +15,6 @@ MISS_STATUS = 424
 """Failed Dependency. SDKs do not retry it, and applications do not take it for a missing model."""
 
 
-_RECORD = "to record it: ai-cache record -- COMMAND, or ai_cache_mode=record"
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """`reason` is for the log, `code` and `message` are for the client."""
@@ -50,7 +47,8 @@ def of_no_call(settings: Settings, request: Request, on_ai_host: bool, allowed: 
 def miss_message(settings: Settings, exchange: Exchange, call: Call, explanation: Sequence[str] = ()) -> str:
     """What an SDK shows; it begins with what changed, where that is known."""
     if explanation:
-        return "\n".join([f"ai-cache replay: {explanation[0]}", *explanation[1:], _RECORD])
+        record = f"to record it (key {replay.short(exchange.key)}): ai-cache record -- COMMAND, or ai_cache_mode=record"
+        return "\n".join([f"ai-cache replay: {explanation[0]}", *explanation[1:], record])
     request = exchange.request
     model = f" {call.model}" if call.model else ""
     why = "only-if-cached" if settings.mode != "replay" else "replay"

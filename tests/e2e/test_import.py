@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from corpus.recorded import Recorded, exchanges, needs_corpus
@@ -17,13 +18,13 @@ from harness import FakeProviders, Process, plain_environ
 from mitmproxy_ai_cache import gate
 from mitmproxy_ai_cache.key import KeyRules, counting_headers, fingerprint
 
+pytestmark = pytest.mark.slow
+
 WANTED = 100
 
 ASK = """
 import hashlib, json, sys
 from openai import OpenAI
-
-pytestmark = pytest.mark.slow
 client = OpenAI(max_retries=0)
 results = []
 for line in sys.stdin:

@@ -28,13 +28,13 @@ from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 from valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 CHILD = """
 import asyncio, hashlib, logging, random, sys, time
 from contextlib import suppress
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.stores import StoreError, for_url
-
-pytestmark = pytest.mark.slow
 
 def body_of(key):
     return random.Random(key).randbytes(500 + int(key[:4], 16) % 4000)

@@ -21,6 +21,8 @@ from mitmproxy_ai_cache.stores import StoreError, leases
 from mitmproxy_ai_cache.stores.redis import RedisStore
 from valkey import Authority, Cluster, Sentinel, TlsFront, Valkey, WithSentinel, started
 
+pytestmark = pytest.mark.slow
+
 
 def entry(key: str, body: bytes = b"{}") -> Entry:
     return Entry(key, 1.0, 60, 200, (), "json", body)
@@ -245,8 +247,6 @@ def test_no_call_fails_while_slots_move(tmp_path: Path) -> None:
 HOLDER = """
 import asyncio, sys
 from mitmproxy_ai_cache.stores.redis import RedisStore
-
-pytestmark = pytest.mark.slow
 
 async def run():
     store = RedisStore(sys.argv[1], 0)

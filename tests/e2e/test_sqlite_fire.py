@@ -28,6 +28,8 @@ from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.messages import Request
 from mitmproxy_ai_cache.stores import SqliteStore
 
+pytestmark = pytest.mark.slow
+
 OPENAI = "https://api.openai.com/v1/chat/completions"
 BUDGET = 0.25
 """Seconds: the default of `ai_cache_lookup_timeout`."""
@@ -63,8 +65,6 @@ addons = [Watch()]
 """
 BOUND_BY_MODES = """
 import ctypes, os, sys
-
-pytestmark = pytest.mark.slow
 for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: file modes bind root too
     if os.geteuid() == 0 and ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):
         sys.exit("may not give up capabilities")

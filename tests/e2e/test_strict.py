@@ -16,6 +16,8 @@ from e2e import answers
 from harness import BIN, REDIRECT, ROOT, FakeProviders
 from offline import counting_packets, packets
 
+pytestmark = pytest.mark.slow
+
 AI_CACHE = str(BIN / "ai-cache")
 WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
 CLIENT = (sys.executable, str(ROOT / "tests/e2e/plain_calls.py"))

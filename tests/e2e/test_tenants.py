@@ -24,6 +24,8 @@ from e2e import answers
 from harness import FakeProviders, Process, mitmdump, plain_environ
 from unit.test_isolation import access_key_id, jwt, signed
 
+pytestmark = pytest.mark.slow
+
 OPENAI, ANTHROPIC, GEMINI = "api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com"
 BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -369,8 +371,6 @@ def test_who_hits_whose_entries(
 
 PYTHON = """
 import asyncio, json, os, ssl, sys
-
-pytestmark = pytest.mark.slow
 URL, BODY = sys.argv[1], json.loads(sys.argv[2])
 PROXIES = sys.argv[3:]
 CA = os.environ["SSL_CERT_FILE"]
