@@ -52,14 +52,17 @@ def outlive_client(
     original = handler.server_event
 
     async def server_event(event: events.Event) -> None:
-        if isinstance(event, events.ConnectionEvent) and event.connection is client:
-            await _wait(over, needed)
+        held = isinstance(event, events.ConnectionEvent) and event.connection is client
+        cancelled = await _wait(over, needed) if held else None
         await original(event)
+        if cancelled is not None and (task := asyncio.current_task()):
+            task.cancel(*cancelled.args)  # where mitmproxy expects it, and closes its side of the connection
 
     handler.server_event = server_event
 
 
-async def _wait(over: asyncio.Event, needed: Callable[[], bool]) -> None:
+async def _wait(over: asyncio.Event, needed: Callable[[], bool]) -> asyncio.CancelledError | None:
+    """Wait while `needed`; the cancellation that ended it, to be made up for."""
     while needed():
         try:
             async with asyncio.timeout(0.5):
@@ -67,11 +70,12 @@ async def _wait(over: asyncio.Event, needed: Callable[[], bool]) -> None:
         except TimeoutError:
             pass
         except asyncio.CancelledError as cancelled:
+            if task := asyncio.current_task():
+                task.uncancel()
             # What is written to the client fails now, and mitmproxy would end its connection for that.
-            task = asyncio.current_task()
-            if task is None or not str(cancelled).startswith("Error sending data"):
-                raise
-            task.uncancel()
+            if not str(cancelled).startswith("Error sending data"):
+                return cancelled
+    return None
 
 
 _ANSWER = "ai_cache_answer"

@@ -27,6 +27,9 @@ from . import outer
 from .environment import LOCAL
 from .sources import gather
 
+_STOP = 15.0
+"""Seconds for the last writes and for connections to end."""
+
 
 class StartError(Exception):
     """The proxy did not start. One line for a user."""
@@ -141,6 +144,9 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
         finally:
             master.stop()
             listening.cancel()
+            # A connection that asyncio takes for open must not keep a run from ending.
+            await asyncio.wait([running], timeout=_STOP)
+            running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
 
