@@ -59,18 +59,21 @@ def test_a_replay_gives_the_nth_answer_in_any_order_across_keys(
     assert play("replay", A, A, B, options=(option,)) == ["1", "3", "2"]
 
 
+@pytest.mark.slow
 def test_a_recording_buys_only_what_is_not_there(play: Callable[..., list[str]]) -> None:
     assert play("record", A, A) == ["1", "2"]
     assert play("record", A, A, A) == ["1", "2", "3"]
     assert play("replay", A, A, A) == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_refreshed_sequence_has_only_the_answers_of_its_run(play: Callable[..., list[str]]) -> None:
     assert play("record", A, A, A) == ["1", "2", "3"]
     assert play("refresh", A, A) == ["4", "5"]
     assert play("replay", A, A, A) == ["4", "5", "5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_refusal_before_an_answer_is_dropped_unless_retries_are_kept(
     keep: bool, play: Callable[..., list[str]], providers: FakeProviders

@@ -106,6 +106,7 @@ def test_a_thousand_identical_calls_make_one(
     assert set(statuses) <= {"MISS no-entry", "HIT collapsed", "HIT"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize("others", ["waiting", "none"])
 def test_the_leaders_client_leaving_half_way_harms_nobody(
@@ -185,6 +186,7 @@ def test_a_stream_that_breaks_off_breaks_off_for_its_followers_and_the_waiting_g
     assert (later.cache, later.body) == ("MISS no-entry", STREAM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", ["status", "reset"])
 def test_the_next_in_line_leads_where_the_leader_fails(
     failure: str, providers: FakeProviders, start: StartProxy, gate: Gate
@@ -214,6 +216,7 @@ def test_the_next_in_line_leads_where_the_leader_fails(
     assert len(providers.calls) == 2
 
 
+@pytest.mark.slow
 def test_a_provider_that_keeps_failing_is_not_asked_one_after_the_other(
     providers: FakeProviders, start: StartProxy, gate: Gate
 ) -> None:
@@ -236,6 +239,7 @@ def test_a_provider_that_keeps_failing_is_not_asked_one_after_the_other(
     assert asyncio.run(run()) < 6  # 40 x 0.3 s would be 12
 
 
+@pytest.mark.slow
 def test_a_waiting_client_that_leaves_makes_no_call(providers: FakeProviders, start: StartProxy, gate: Gate) -> None:
     providers.answer = lambda request: failing(gate)
     proxy = start()
@@ -262,6 +266,7 @@ async def failing(gate: Gate) -> Reply:
     return Reply([b"{}"], status=500)
 
 
+@pytest.mark.slow
 def test_a_compressed_stream_is_followed_only_by_who_accepts_it(
     providers: FakeProviders, start: StartProxy, gate: Gate
 ) -> None:
@@ -307,6 +312,7 @@ def test_it_can_be_switched_off(providers: FakeProviders, start: StartProxy, gat
     asyncio.run(run())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_two_proxies_on_one_server_make_at_most_two_calls(
     stream: bool, providers: FakeProviders, start: StartProxy, gate: Gate, tmp_path: Path

@@ -14,6 +14,8 @@ from harness import Client, FakeProviders, Got, Process
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 
+pytestmark = pytest.mark.slow
+
 OPENAI = "https://api.openai.com/v1/chat/completions"
 StartProxy = Callable[..., Process]
 ClientOf = Callable[[Process], Client]
