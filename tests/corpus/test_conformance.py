@@ -19,6 +19,7 @@ BROKEN = {"empty-body": "the body is empty", "error-in-body": "a 200 that carrie
 """The only reasons for which a 200 of an inference protocol may be kept out."""
 
 
+@pytest.mark.slow
 def test_every_exchange_is_a_miss_then_a_hit_byte_for_byte(
     providers: FakeProviders,
     start: Callable[..., Process],
