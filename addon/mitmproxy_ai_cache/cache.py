@@ -270,6 +270,8 @@ class Cache:
                 if turn not in (Turn.LEAD, Turn.ALONE):
                     return
             await self._look_up(exchange)
+            if exchange.reason == "store-timeout" and (entry := self.flights.landed_just_now(exchange.key)):
+                self._hit(exchange, entry, "collapsed")
             if exchange.entry is not None:
                 self.keeper.land(exchange, exchange.entry)
                 return

@@ -8,7 +8,8 @@ something on is never given another answer: it sees what a broken stream looks l
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import time
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -19,6 +20,9 @@ from .messages import Headers
 
 GIVE_UP_AFTER = 2
 """Answers in a row that could not be kept. Then nobody waits any longer: one after the other would take for ever."""
+
+_REMEMBERED, _REMEMBERED_SIZE, _REMEMBERED_FOR = 16, 1 << 20, 5.0
+"""How many answers of at most how many bytes are known for how many seconds after they landed."""
 
 _READ = 65536
 """Bytes a follower is handed at a time."""
@@ -78,6 +82,12 @@ class Flights:
 
     def __init__(self) -> None:
         self._by_key: dict[str, Flight] = {}
+        self._landed: OrderedDict[str, tuple[float, Entry]] = OrderedDict()
+
+    def landed_just_now(self, key: str) -> Entry | None:
+        """What the last flight of this key came to, for a moment: in a burst the store may be slower than that."""
+        landed, entry = self._landed.get(key, (0.0, None))
+        return entry if time.monotonic() - landed < _REMEMBERED_FOR else None
 
     def get(self, key: str) -> Flight | None:
         return self._by_key.get(key)
@@ -121,6 +131,11 @@ class Flights:
     def landed(self, flight: Flight, entry: Entry) -> None:
         """The leader's answer was kept."""
         flight.entry = entry
+        if len(entry.body) <= _REMEMBERED_SIZE:
+            self._landed[flight.key] = (time.monotonic(), entry)
+            self._landed.move_to_end(flight.key)
+            if len(self._landed) > _REMEMBERED:
+                self._landed.popitem(last=False)
         self._end(flight, Turn.ANSWERED, whole=True)
 
     def failed(self, flight: Flight, *, whole: bool, hopeless: bool, left: bool) -> None:

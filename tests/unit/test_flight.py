@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -177,5 +178,19 @@ def test_a_follower_that_falls_far_behind_breaks_off_and_holds_nothing() -> None
             live(b"x" * 4)
         assert await read_all(follower) == (b"", False)
         live.close(True)
+
+    within(run())
+
+
+def test_what_landed_is_known_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        flights = Flights()
+        for number in range(30):
+            flights.landed(flights.begin(f"k{number}"), ENTRY)
+        assert flights.landed_just_now("k29") is ENTRY
+        assert flights.landed_just_now("k0") is None  # a few only
+        now = time.monotonic()
+        monkeypatch.setattr("mitmproxy_ai_cache.flight.time.monotonic", lambda: now + 6)
+        assert flights.landed_just_now("k29") is None
 
     within(run())
