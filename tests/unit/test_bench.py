@@ -19,7 +19,7 @@ from bench.misses import misses
 from bench.scenario import QUICK, SCENARIOS, throughput, times
 from mitmproxy_ai_cache import body, gate, protocols
 from mitmproxy_ai_cache.demo.provider import Provider, Reply
-from mitmproxy_ai_cache.messages import Headers, Request
+from mitmproxy_ai_cache.messages import Request
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending
 
 
@@ -117,7 +117,7 @@ def test_an_answer_is_one_that_is_kept(name: str) -> None:
     data = b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))
     call = _call(material.chat(2_000, name, stream=name.startswith("sse")))
     assert call is not None
-    verdict = gate.verdict(call, Answer(200, Headers([("content-type", kind)]), data, Ending.CLEAN))
+    verdict = gate.verdict(call, Answer(200, kind, data, Ending.CLEAN))
     assert (verdict.whole, verdict.cacheable) == (True, True)
 
 
