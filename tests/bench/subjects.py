@@ -120,7 +120,8 @@ class Stage:
     def _upstream_environ(self) -> dict[str, str]:
         if self._upstream is None:
             words = [sys.executable, "-m", "bench.upstream", str(self.folder / "upstream")]
-            process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+            log = (self.folder / "upstream.log").open("w")
+            process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True)
             self._stack.callback(_end, process)
             assert process.stdout is not None
             tls, plain = process.stdout.readline().split()
