@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import BIN, REDIRECT, ROOT, SCRIPT, free_port, plain_environ
+from harness import ROOT, SCRIPT, free_port, plain_environ
 from valkey import Valkey, started
 
 HERE = Path(__file__).parent
-_LAZY = ("--set", "connection_strategy=lazy")
-"""An eager mitmdump would dial the provider on every CONNECT, also where it answers itself."""
+_REDIRECTED = (sys.executable, "-m", "bench.redirected")
 
 
 @dataclass
@@ -56,7 +55,9 @@ class Stage:
 
     def floor(self, answer: str = "json-2k") -> Proxy:
         """Stock mitmdump with a script that sets a canned response in `request`."""
-        return self._mitmdump("floor", HERE / "canned.py", *_LAZY, environ={"BENCH_ANSWER": answer})
+        # An eager one would dial the provider on every CONNECT, although it answers itself.
+        options = ("--set", "connection_strategy=lazy", "-s", str(HERE / "canned.py"))
+        return self._mitmdump("floor", *options, answer=answer)
 
     def bare(self) -> Proxy:
         """A Master with Core, Proxyserver, NextLayer, TlsConfig and one addon with a canned answer."""
@@ -68,15 +69,14 @@ class Stage:
 
     def streaming(self) -> Proxy:
         """Stock mitmdump that streams what the provider sends."""
-        return self._mitmdump("mitmdump", HERE / "streamed.py", *self._redirected(), environ=self._upstream_environ())
+        return self._mitmdump("mitmdump", "-s", str(HERE / "streamed.py"))
 
     # Ours
 
     def addon(self, store: str = "") -> Proxy:
         """Stock mitmdump with the addon."""
         store = store or self.sqlite()
-        options = (*self._redirected(), "--set", f"ai_cache_store={store}")
-        return self._mitmdump("mitmdump + addon", SCRIPT, *options, environ=self._upstream_environ())
+        return self._mitmdump("mitmdump + addon", "-s", str(SCRIPT), "--set", f"ai_cache_store={store}")
 
     def serve(self, store: str = "", *options: str) -> Proxy:
         """`ai-cache serve`; `options` as NAME=VALUE."""
@@ -84,8 +84,7 @@ class Stage:
         settings = [word for option in options for word in ("--set", option)]
 
         def command(home: Path, port: int) -> list[str]:
-            words = [sys.executable, "-m", "mitmproxy_ai_cache.cli", "serve", "-q", "--port", str(port)]
-            return [*words, "--store", store, "--set", f"scripts={REDIRECT}", *settings]
+            return [*_REDIRECTED, "ai-cache", "serve", "-q", "--port", str(port), "--store", store, *settings]
 
         return self._proxy(f"serve {store.partition(':')[0]}", command, self._upstream_environ())
 
@@ -101,10 +100,13 @@ class Stage:
 
     # Processes
 
-    def _mitmdump(self, name: str, script: Path, *options: str, environ: Mapping[str, str]) -> Proxy:
+    def _mitmdump(self, name: str, *options: str, answer: str = "") -> Proxy:
+        environ = {**self._upstream_environ(), "BENCH_ANSWER": answer}  # first: it makes the authority
+
         def command(home: Path, port: int) -> list[str]:
-            words = [str(BIN / "mitmdump"), "-q", "--listen-host", "127.0.0.1", "-p", str(port)]
-            return [*words, "--set", f"confdir={home / 'mitmproxy'}", *options, "-s", str(script)]
+            words = [*_REDIRECTED, "mitmdump", "-q", "--listen-host", "127.0.0.1", "-p", str(port)]
+            words += ["--set", f"confdir={home / 'mitmproxy'}", "--set", f"ssl_verify_upstream_trusted_ca={self._ca}"]
+            return [*words, *options]
 
         return self._proxy(name, command, environ)
 
@@ -112,10 +114,6 @@ class Stage:
     def _ca(self) -> Path:
         """The provider's authority."""
         return self.folder / "upstream" / "provider-ca-cert.pem"
-
-    def _redirected(self) -> tuple[str, ...]:
-        """Options of a mitmdump whose provider is ours."""
-        return "-s", str(REDIRECT), "--set", f"ssl_verify_upstream_trusted_ca={self._ca}"
 
     def _upstream_environ(self) -> dict[str, str]:
         if self._upstream is None:
