@@ -17,10 +17,12 @@ from bench.figures import Figure, Goal, Sample, in_turns, ratios, table
 from bench.machine import described
 from bench.misses import misses
 from bench.scenario import QUICK, SCENARIOS, throughput, times
+from bench.sizes import fill
 from mitmproxy_ai_cache import body, gate, protocols
 from mitmproxy_ai_cache.demo.provider import Provider, Reply
 from mitmproxy_ai_cache.messages import Request
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending
+from mitmproxy_ai_cache.stores.sqlite import SqliteStore
 
 
 def sample(requests: int, cpu: float = 1.0, p50: float = 0.001) -> Sample:
@@ -224,3 +226,15 @@ def test_wrk_without_answers_is_an_error() -> None:
 
 def test_wrk_says_which_answers_were_errors() -> None:
     assert wrk.read(WRK + "  Non-2xx or 3xx responses: 7\n", 2.0, 1.5, 0.1).failed == 7
+
+
+def test_a_store_is_filled_with_what_a_proxy_can_open(tmp_path: Path) -> None:
+    async def entries() -> int:
+        store = SqliteStore(f"sqlite:///{tmp_path / 'filled.sqlite3'}", 1 << 30)
+        await store.open()
+        number = await store.count()
+        await store.close()
+        return number
+
+    fill(tmp_path / "filled.sqlite3", 50)
+    assert asyncio.run(entries()) == 50
