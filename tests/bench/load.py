@@ -158,7 +158,7 @@ class Http1(Connection):
                 return
             self._first = time.perf_counter()
             self.load.failed += head[9:12] != b"200"
-            self.load.hits += b"-status: HIT" in head
+            self._hit = b"-status: HIT" in head
             length = _LENGTH.search(head)
             self._left = int(length[1]) if length else -1
             self._answer = b"\r\n"
@@ -170,6 +170,7 @@ class Http1(Connection):
             self._answer = (self._answer + data)[-7:]
             over = self._answer == b"\r\n0\r\n\r\n"
         if over:
+            self.load.hits += self._hit
             self.load.answered(self._began, self._first)
             if self.load.may_send:
                 self._send()
