@@ -250,6 +250,7 @@ def _at(times: list[float], share: float) -> float:
     return times[min(len(times) - 1, int(len(times) * share))] * 1000
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_fails_no_call_costs_no_time_and_is_over_within_seconds(

@@ -157,7 +157,7 @@ def sound(path: Path) -> bool:
         return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)] and counted == total
 
 
-ROUNDS = [6, pytest.param(200, marks=pytest.mark.slow)]
+ROUNDS = [6, pytest.param(200, marks=pytest.mark.soak)]
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -235,7 +235,7 @@ def test_writers_to_a_shared_store_that_are_killed_leave_only_right_entries(valk
     assert tally.read > 0
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("store", ["sqlite", "valkey"])
 def test_a_proxy_that_is_killed_starts_again_and_answers_right(
     store: str,

@@ -17,6 +17,7 @@ from harness import ROOT
 SECONDS = 20
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has wheels for Linux on x86-64 alone")
 @pytest.mark.parametrize("name", TARGETS)
