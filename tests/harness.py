@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,9 +130,14 @@ class Process:
                     raise AssertionError(f"no line matches {pattern.pattern}:\n" + "\n".join(self.lines)) from None
 
     def stop(self, number: int = signal.SIGTERM) -> int:
+        """Its exit code. Asks again: in a burst of log lines, of which mitmproxy hands each to its loop, asyncio's
+        wake-up pipe is full (278 bytes on Linux), and then CPython drops a signal."""
         assert self._process is not None
-        self._process.send_signal(number)
-        return self._process.wait(20)
+        for _ in range(6):
+            self._process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(5)
+        raise AssertionError("the proxy does not end:\n" + "\n".join(self.lines[-20:]))
 
     @property
     def alive(self) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
@@ -22,7 +21,6 @@ from .flight import Flight
 from .isolation import Isolation
 from .messages import Response
 from .options import OPTIONS, SECRETS
-from .policy import OUR_HEADERS
 from .protocols.base import Ending
 from .refusals import proxy_user_required
 from .scopes import PREFIX, Control, Scope, Scopes
@@ -262,7 +260,7 @@ class AICache:
         else:
             self._forward(call)
         if exchange.response is None:
-            self._strip_our_headers(flow)
+            bridge.strip_our_headers(flow.request)
 
     def _forward(self, call: _Call) -> None:
         """To the provider, or to the stream of an identical call in flight."""
@@ -313,17 +311,8 @@ class AICache:
         call = self._calls.pop(flow.id, None)
         if call is not None:
             call.over.set()
+            mends.forget_answer(flow)
         return call
-
-    @staticmethod
-    def _strip_our_headers(flow: http.HTTPFlow) -> None:
-        """Ours are not forwarded, but for one that SigV4 signed: without it the signature breaks."""
-        signed = (
-            flow.request.headers.get("authorization", "").partition("SignedHeaders=")[2].partition(",")[0].split(";")
-        )
-        for name in OUR_HEADERS:
-            if name in flow.request.headers and name not in signed:
-                del flow.request.headers[name]
 
     # The answer
 
@@ -350,7 +339,7 @@ class AICache:
         if response.stream and response.stream is not True:
             return  # another script's
         headers = bridge.headers_from(response.headers.fields)
-        watched = None if exchange.follower is not None else cache.watch(exchange, response.status_code, headers)
+        watched = None if exchange.follower is not None else cache.keeper.watch(exchange, response.status_code, headers)
         response.stream = watched or True
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -377,7 +366,7 @@ class AICache:
         exchange.left = exchange.left or bridge.client_left(flow)
         rewritten = bridge.address_of(flow) != call.address or flow.request.raw_content != call.content
         headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
-        body, why_not = _captured(flow, exchange, ending)
+        body, why_not = bridge.captured(flow, exchange.capture, ending)
         self.cache.keeper.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
 
     # Who asks
@@ -392,20 +381,6 @@ class AICache:
         named = checked[0] if checked else isolation.proxy_user(bridge.headers_from(flow.request.headers.fields))
         flow.request.headers.pop("proxy-authorization", None)
         return named or self._tunnel_users.get(flow.client_conn.id)
-
-
-def _captured(flow: http.HTTPFlow, exchange: Exchange, ending: Ending) -> tuple[bytes | None, str]:
-    """The body that passed, or why there is none."""
-    capture = exchange.capture
-    if capture is None:
-        return None, ""
-    if capture.overflow:
-        return None, "too-large"
-    if capture.ended or ending is Ending.ABORTED:
-        return capture.body(), ""
-    # Empty bodies never meet the tee; neither does one that another script took over.
-    content: Any = flow.response.raw_content if flow.response else None
-    return (content, "") if content is not None else (None, "rewritten")
 
 
 def _to_user(line: str) -> None:

@@ -13,8 +13,10 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
 
 from . import own_address, scopes
+from .capture import Capture
 from .messages import Headers, Request, Response
 from .options import LIST, Option, near
+from .policy import OUR_HEADERS
 from .protocols.base import Ending
 
 
@@ -134,6 +136,27 @@ def _misfit(option: Option, given: Any) -> str:
     if option.type is int and not text.lstrip("-").isdecimal():
         return f"{text!r}; write a whole number"
     return ""
+
+
+def strip_our_headers(request: http.Request) -> None:
+    """Ours are not forwarded, but for one that SigV4 signed: without it the signature breaks."""
+    signed = request.headers.get("authorization", "").partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    for name in OUR_HEADERS:
+        if name in request.headers and name not in signed:
+            del request.headers[name]
+
+
+def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tuple[bytes | None, str]:
+    """The body that passed, or why there is none."""
+    if capture is None:
+        return None, ""
+    if capture.overflow:
+        return None, "too-large"
+    if capture.ended or ending is Ending.ABORTED:
+        return capture.body(), ""
+    # Empty bodies never meet the tee; neither does one that another script took over.
+    content: Any = flow.response.raw_content if flow.response else None
+    return (content, "") if content is not None else (None, "rewritten")
 
 
 def client_left(flow: http.HTTPFlow) -> bool:

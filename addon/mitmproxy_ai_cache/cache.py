@@ -13,16 +13,15 @@ from collections.abc import Sequence
 
 from . import body as bodies
 from . import policy, protocols, refusals, replay
-from .capture import Capture
 from .entry import Entry
 from .exchange import Exchange
-from .explain import Miss, Recorded, lines
-from .flight import Flight, LiveStream, Turn
+from .explaining import Explainer
+from .flight import Flight, Turn
 from .hosts import HostList, ai_hosts, is_side_traffic
 from .isolation import Isolation, Unstable, is_claim
 from .keeping import Keeper, is_refusal
 from .key import fingerprint
-from .messages import Headers, Response
+from .messages import Headers, Request, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
 from .protocols.base import Call, Ending
@@ -31,16 +30,12 @@ from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
-from .stores.cassettes import CassetteStore
 from .token_endpoints import token_answer
 
 logger = logging.getLogger("ai-cache")
 
 CLIENT_LEFT = 499
 """What nobody is there to read, as nginx numbers it."""
-
-_EXPLAIN = 30.0
-"""Seconds that explaining a miss may take: the first one reads all recordings."""
 
 _ASK_AGAIN = 0.1
 """Seconds between looks at what another process is fetching."""
@@ -61,7 +56,7 @@ class Cache:
         self.registry = protocols.standard(settings.no_done_hosts)
         self.stats = stats or Stats(store.failures)
         self.sequences = Sequences()
-        self._recorded: Recorded | None = None
+        self._explainer = Explainer(settings, store, self.registry)
         self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
         self.flights = self.keeper.flights
         self._store_works = True
@@ -76,12 +71,11 @@ class Cache:
     async def begin(self, exchange: Exchange, proxy_user: str | None = None) -> Exchange:
         """Decide on a request. `response` is set where it is answered without the provider, `follower` where a stream
         in flight answers it. Never raises."""
-        request = exchange.request
+        sent = exchange.request
         if self.settings.mode == "off":
             return exchange
-        exchange.control = CacheControl.parse(request.headers.get("cache-control"))
+        exchange.control = CacheControl.parse(sent.headers.get("cache-control"))
         try:
-            sent = exchange.request
             if self.settings.sequences:
                 # Before the key is made: who records with one secret and replays with another asks the same.
                 hidden = redact_request(sent, self.settings.redact)
@@ -90,11 +84,7 @@ class Cache:
             exchange.call = self._identify(exchange)
             if exchange.call is None:
                 return exchange
-            try:
-                scope = self.isolation.scope(sent, proxy_user)
-            except Unstable:
-                scope = None
-            return await self._begin_call(exchange, exchange.call, scope)
+            return await self._begin_call(exchange, exchange.call, sent, proxy_user)
         except Exception as error:
             # A fault of ours must not harm a request: it goes on as if we were not here, strict modes excepted.
             logger.error("ai-cache: a request could not be understood and passes uncached", exc_info=error)
@@ -102,13 +92,15 @@ class Cache:
             exchange.call = exchange.response = None
             return self._bypass(exchange, "internal-error")
 
-    async def _begin_call(self, exchange: Exchange, call: Call, scope: tuple[bytes, ...] | None) -> Exchange:
-        """`scope` is None where nobody can tell whose call this is."""
+    async def _begin_call(self, exchange: Exchange, call: Call, sent: Request, proxy_user: str | None) -> Exchange:
+        """`sent` still has its credentials, which tell whose call this is."""
         request = exchange.request
         exchange.decision = policy.decide(self.settings, request, call, exchange.control)
         if reason := exchange.decision.bypass:
             return self._bypass(exchange, reason)
-        if scope is None:
+        try:
+            scope = self.isolation.scope(sent, proxy_user)
+        except Unstable:
             return self._bypass(exchange, "unstable-credential")
         self._warn_of_claims(scope)
         parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
@@ -118,7 +110,9 @@ class Cache:
         else:
             await self._look_up(exchange)
         if exchange.entry is None and (self.settings.mode == "replay" or exchange.control.only_if_cached):
-            explanation = await self._explain(exchange, call) if self.settings.mode == "replay" else []
+            explanation = (
+                await self._explainer.lines(exchange, call, self.isolation) if self.settings.mode == "replay" else []
+            )
             message = refusals.miss_message(self.settings, exchange, call, explanation)
             self._refuse(exchange, "ai_cache_miss", message, explanation)
         return exchange
@@ -198,16 +192,20 @@ class Cache:
             return
         if self.settings.sequences:
             self.keeper.sequences_of(exchange).found(base(exchange.key), number(exchange.key))
-        age = max(0.0, time.time() - entry.created)
-        max_age = exchange.control.max_age
-        if max_age is not None and age > max_age and self.settings.mode != "replay":
-            exchange.reason = "older-than-max-age"
-        elif entry.ttl and age > entry.ttl:
-            exchange.reason = "expired"
-            if age <= entry.ttl + self.settings.stale_if_error:
-                exchange.stale = entry
-        else:
+        reason = self._too_old(exchange, entry)
+        if not reason:
             self._hit(exchange, entry)
+            return
+        exchange.reason = reason
+        if reason == "expired" and time.time() <= entry.expires + self.settings.stale_if_error:
+            exchange.stale = entry
+
+    def _too_old(self, exchange: Exchange, entry: Entry) -> str:
+        """Why `entry` is not fresh enough for this request, or nothing."""
+        max_age = exchange.control.max_age
+        if max_age is not None and time.time() - entry.created > max_age and self.settings.mode != "replay":
+            return "older-than-max-age"
+        return "expired" if time.time() > entry.expires else ""
 
     async def _repeated(self, exchange: Exchange) -> Entry | None:
         """What a replay answers after the last answer of a sequence."""
@@ -270,8 +268,9 @@ class Cache:
                 if turn not in (Turn.LEAD, Turn.ALONE):
                     return
             await self._look_up(exchange)
-            if exchange.reason == "store-timeout" and (entry := self.flights.landed_just_now(exchange.key)):
-                self._hit(exchange, entry, "collapsed")
+            landed = self.flights.landed_just_now(exchange.key) if exchange.reason == "store-timeout" else None
+            if landed is not None and not self._too_old(exchange, landed):
+                self._hit(exchange, landed, "collapsed")
             if exchange.entry is not None:
                 self.keeper.land(exchange, exchange.entry)
                 return
@@ -342,26 +341,6 @@ class Cache:
         exchange.status_code = status
         self.stats.followed(exchange, ending)
 
-    async def _explain(self, exchange: Exchange, call: Call) -> list[str]:
-        """What is recorded that is nearest to a request that missed, and where it differs."""
-        try:
-            async with asyncio.timeout(_EXPLAIN):
-                if self._recorded is None:
-                    self._recorded = Recorded([entry async for entry in self.store.entries()], self.registry)
-                miss = Miss(
-                    exchange.request,
-                    call,
-                    self.settings.key_rules,
-                    policy.namespace(self.settings, exchange.request),
-                    exchange.key,
-                    exchange.reason,
-                )
-                return lines(await asyncio.to_thread(self._recorded.explain, miss))
-        except Exception as error:
-            # An explanation is a courtesy: without it the miss is a miss all the same.
-            logger.warning("ai-cache: a miss could not be explained", exc_info=error)
-            return []
-
     def _refuse(self, exchange: Exchange, code: str, message: str, explanation: Sequence[str] = ()) -> None:
         host = exchange.request.host
         call = exchange.call
@@ -408,36 +387,6 @@ class Cache:
         exchange.status, exchange.reason = "STALE", f"status-{status}" if status else "unreachable"
         return replay.response(entry, self.headers(exchange))
 
-    def watch(self, exchange: Exchange, status: int, headers: Headers) -> Capture | None:
-        """The tee for this answer, or None where nothing of it will be kept."""
-        exchange.status_code = status
-        exchange.first_byte = exchange.seconds()
-        call = exchange.call
-        if not exchange.key or call is None:
-            return None
-        worth = exchange.decision.keep and (status == 200 or self.settings.records)
-        if worth and exchange.flight is not None and call.stream:
-            stream = LiveStream(self.settings.max_body, _live_headers(headers))
-            exchange.capture = stream
-            self.flights.streams(exchange.flight, stream)
-        elif worth or (status in (400, 404) and call.protocol.names(call)):
-            exchange.capture = Capture(self.settings.max_body)
-        return exchange.capture
-
-    async def settle(self, namespace: str) -> None:
-        """A test has passed: its recordings get the names they keep, and what it did not ask for goes."""
-        await self.keeper.finished()
-        if isinstance(self.store, CassetteStore):
-            await self.store.settle(namespace, drop=True)
-
     async def close(self) -> None:
         await self.keeper.close()
         await self.store.close()
-
-
-def _live_headers(headers: Headers) -> Headers:
-    """Of the leader's answer what its followers get, too."""
-    fields = list(replay.kept_headers(headers))
-    if coding := headers.get("content-encoding"):
-        fields.append(("content-encoding", coding))  # the bytes are passed on as they came
-    return Headers(fields)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from . import content_coding, gate, policy, replay
+from .capture import Capture
 from .entry import Entry
 from .exchange import Exchange
 from .flight import Flights, LiveStream
@@ -20,6 +21,7 @@ from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
+from .stores.cassettes import CassetteStore
 
 logger = logging.getLogger("ai-cache")
 
@@ -42,6 +44,22 @@ class Keeper:
     def unfinished(self, key: str) -> asyncio.Task[None] | None:
         """The task that judges an answer of this key."""
         return self._finishing.get(key)
+
+    def watch(self, exchange: Exchange, status: int, headers: Headers) -> Capture | None:
+        """The tee for this answer, or None where nothing of it will be kept."""
+        exchange.status_code = status
+        exchange.first_byte = exchange.seconds()
+        call = exchange.call
+        if not exchange.key or call is None:
+            return None
+        worth = exchange.decision.keep and (status == 200 or self.settings.records)
+        if worth and exchange.flight is not None and call.stream:
+            stream = LiveStream(self.settings.max_body, _live_headers(headers))
+            exchange.capture = stream
+            self.flights.streams(exchange.flight, stream)
+        elif worth or (status in (400, 404) and call.protocol.names(call)):
+            exchange.capture = Capture(self.settings.max_body)
+        return exchange.capture
 
     def finish(
         self, exchange: Exchange, headers: Headers, body: bytes | None, ending: Ending, why_not: str = ""
@@ -103,19 +121,19 @@ class Keeper:
             return
         self._forget_issuer(call, answer)
         reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
+        if reason:
+            self.fail(exchange, whole=verdict.whole, hopeless=verdict.whole, left=exchange.left)
+            self._ask_again(exchange)
+            self.stats.forwarded(exchange, reason)
+            return
         entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run)
         if self.settings.sequences:
             patterns = (*self.settings.redact, *exchange.credentials)
             entry = await asyncio.to_thread(without_secrets, entry, patterns)
-        if not reason and not self.store.put(entry):
-            reason = "store-dropped"
-        if reason in ("", "store-dropped"):
-            self.land(exchange, entry)
-        else:
-            self.fail(exchange, whole=verdict.whole, hopeless=verdict.whole, left=exchange.left)
-            self._ask_again(exchange)
-        self.stats.forwarded(exchange, reason or "stored")
-        if not reason and self.settings.mode == "refresh" and number(entry.key) == 1:
+        stored = self.store.put(entry)
+        self.land(exchange, entry)
+        self.stats.forwarded(exchange, "stored" if stored else "store-dropped")
+        if stored and self.settings.mode == "refresh" and number(entry.key) == 1:
             await self._forget_tail(entry, self.sequences_of(exchange))
 
     def _ask_again(self, exchange: Exchange) -> None:
@@ -162,6 +180,12 @@ class Keeper:
         """Wait for what is being judged."""
         if self._finishing:
             await asyncio.wait(self._finishing.values(), timeout=seconds)
+
+    async def settle(self, namespace: str) -> None:
+        """A test has passed: its recordings get the names they keep, and what it did not ask for goes."""
+        await self.finished()
+        if isinstance(self.store, CassetteStore):
+            await self.store.settle(namespace, drop=True)
 
     async def close(self) -> None:
         await self.finished()
@@ -229,6 +253,14 @@ def without_secrets(entry: Entry, patterns: tuple[Pattern, ...]) -> Entry:
     if not (found or any(finding.changed for finding in body.findings)):
         return entry
     return replace(entry, body=body.data, headers=headers, redacted=True)
+
+
+def _live_headers(headers: Headers) -> Headers:
+    """Of the leader's answer what its followers get, too."""
+    fields = list(replay.kept_headers(headers))
+    if coding := headers.get("content-encoding"):
+        fields.append(("content-encoding", coding))  # the bytes are passed on as they came
+    return Headers(fields)
 
 
 def _request_headers(call: Call, request: Request, more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

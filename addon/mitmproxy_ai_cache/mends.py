@@ -78,12 +78,18 @@ async def _wait(over: asyncio.Event, needed: Callable[[], bool]) -> asyncio.Canc
     return None
 
 
-_ANSWER = "ai_cache_answer"
+_answers: dict[str, Callable[[], http.Response | None]] = {}
+"""By flow. Not in its metadata: that is written to files."""
 
 
 def answer_if_unreachable(flow: http.HTTPFlow, answer: Callable[[], http.Response | None]) -> None:
     """Where the provider of `flow` breaks off before it says anything, its client gets `answer` instead of a 502."""
-    flow.metadata[_ANSWER] = answer
+    _answers[flow.id] = answer
+
+
+def forget_answer(flow: http.HTTPFlow) -> None:
+    """The flow is over."""
+    _answers.pop(flow.id, None)
 
 
 def install() -> None:
@@ -93,7 +99,7 @@ def install() -> None:
         return
 
     def handle_protocol_error(self: HttpStream, event: Any) -> layer.CommandGenerator[None]:
-        answer = self.flow.metadata.pop(_ANSWER, None)
+        answer = _answers.pop(self.flow.id, None)
         unanswered = self.flow.response is None and self.client_state != self.state_errored
         if answer and unanswered and isinstance(event, ResponseProtocolError) and (response := answer()):
             self.flow.response = response

@@ -78,7 +78,7 @@ async def _record(chosen: Sequence[Recorded], directory: Path, outcome: Outcome)
             outcome.refused["side traffic" if side else exchange.reason or f"{one.request.host} is no AI host"] += 1
             continue
         headers = Headers(one.response_headers)
-        if capture := cache.watch(exchange, one.status, headers):
+        if capture := cache.keeper.watch(exchange, one.status, headers):
             capture(one.response_body)
         before = cache.stats.not_stored.copy()
         cache.keeper.finish(exchange, headers, one.response_body, Ending.CLEAN)

@@ -103,7 +103,7 @@ FAULTS: dict[str, tuple[Callable[[Stage], str], str]] = {
     ),
     "TLS to a server without": (lambda on: f"rediss://127.0.0.1:{on.plain}", "no TLS.* write redis://"),
     "no TLS to a server with": (lambda on: f"redis://127.0.0.1:{on.tls.port}", "write rediss://"),
-    "nobody there": (lambda on: f"redis://127.0.0.1:{on.nobody}", "does not answer .*refused.*; is it up"),
+    "nobody there": (lambda on: f"redis://127.0.0.1:{on.nobody}", "does not answer .*refused: nothing listens there"),
     "no such socket": (lambda on: "unix:///nowhere/redis.sock", "does not answer .*[Nn]o such file"),
     "no such host": (lambda on: "redis://nowhere.invalid", "there is no host of that name"),
     "not a cluster": (lambda on: f"redis+cluster://127.0.0.1:{on.plain}", "is no cluster; write redis://"),

@@ -6,9 +6,11 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mitmproxy.io import FlowReader
 
 from harness import Client, FakeProviders, Got, Process
 from mitmproxy_ai_cache.demo.provider import Reply
@@ -86,3 +88,18 @@ def test_a_provider_that_is_well_again_replaces_it(
         return client.request(OPENAI, chat(stream=False))
 
     assert (ask().cache, ask().cache) == ("MISS", "HIT")
+
+
+def test_flows_are_written_to_a_file_all_the_same(
+    providers: FakeProviders, start: StartProxy, client_of: ClientOf, tmp_path: Path
+) -> None:
+    flows = tmp_path / "flows"
+    options = "ai_cache_stale_if_error=1h", f"save_stream_file={flows}"
+    proxy, client = expired(providers, start, client_of, False, *options)
+    providers.answer = lambda request: Reply([b'{"error":1}'], status=500)
+    assert client.request(OPENAI, chat(stream=False)).cache == "STALE"
+    proxy.stop()
+    with flows.open("rb") as file:
+        written = list(FlowReader(file).stream())
+    assert len(written) == 2
+    assert not [line for line in proxy.lines if "Addon error" in line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
@@ -16,11 +17,16 @@ from hypothesis import strategies as st
 from mitmproxy_ai_cache import body, protocols
 from mitmproxy_ai_cache.canonical import parse_path
 from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.exchange import Exchange
 from mitmproxy_ai_cache.explain import Explanation, Miss, Recorded, lines
+from mitmproxy_ai_cache.explaining import Explainer
+from mitmproxy_ai_cache.isolation import Isolation
 from mitmproxy_ai_cache.key import Alias, KeyRules, Normalise, counting_headers, fingerprint, public_query
 from mitmproxy_ai_cache.messages import Headers, Request
 from mitmproxy_ai_cache.profiles import PROFILES
 from mitmproxy_ai_cache.protocols.base import Call
+from mitmproxy_ai_cache.settings import Settings
+from mitmproxy_ai_cache.stores.memory import MemoryStore
 
 REGISTRY = protocols.standard()
 RULES = KeyRules(profiles=PROFILES)
@@ -406,3 +412,17 @@ def test_there_is_a_difference_exactly_where_the_keys_differ(
     assert bool(found.differences) == (key_of(recorded, rules) != key_of(sent, rules))
     assert all(line.isprintable() for line in lines(found))
     assert not found.differences or re.match(r"no recorded answer; nearest is", lines(found)[0])
+
+
+@pytest.mark.parametrize("isolation", ["none", "credential", "proxy-user", "header:x-team"])
+def test_nobody_is_shown_what_another_may_have_asked(isolation: str) -> None:
+    async def run() -> list[str]:
+        store = MemoryStore("memory:", 1 << 20)
+        await store.open()
+        store.put(entry(TALK))
+        sent = chat("Be brief.", "What is the weather in Rome today?", "Sunny.", "And tomorrow?")
+        exchange = Exchange(sent, key=key_of(sent))
+        settings = Settings(mode="replay")
+        return await Explainer(settings, store, REGISTRY).lines(exchange, call_of(sent), Isolation.parse(isolation))
+
+    assert ("Paris" in "\n".join(asyncio.run(run()))) == (isolation == "none")

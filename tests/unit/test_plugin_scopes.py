@@ -27,6 +27,7 @@ class FakeCache:
         self.stats = Stats(Counter())
         self.sequences = Sequences()
         self.settled: list[str] = []
+        self.keeper = self
 
     async def settle(self, namespace: str) -> None:
         self.settled.append(namespace)

@@ -96,11 +96,11 @@ async def _prune(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _replayed(arguments: argparse.Namespace, settings: Settings) -> tuple[int, list[CassetteFile]]:
     """The exit code of COMMAND or of the verdict on its replay, and all recordings."""
-    with run._signals() as forward:
+    with run.signals() as forward:
         replaying.check(settings, arguments)
         async with proxy(arguments, log_calls=False) as running:
-            with run._environment(running, settings, arguments) as environ:
-                code = await run._wait_for(arguments.command, environ, forward)
+            with run.command_environment(running, settings, arguments) as environ:
+                code = await run.wait_for(arguments.command, environ, forward)
             stats, store = running.stats, running.store
             problems = replaying.verdict(stats, store, arguments)
     if not arguments.quiet:

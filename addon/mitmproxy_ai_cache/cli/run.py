@@ -68,16 +68,16 @@ def main(arguments: argparse.Namespace) -> int:
 
 async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
     around = os.environ.get(MARK, "")
-    with _signals() as forward:
+    with signals() as forward:
         if around and _asks_for_nothing(arguments) and alive(around):
             if not arguments.quiet:
                 print(f"ai-cache: inside another run; its proxy {around} is used", file=sys.stderr)
-            return await _wait_for(command, dict(os.environ), forward)
+            return await wait_for(command, dict(os.environ), forward)
         settings = settings_of(arguments)
         replaying.check(settings, arguments)
         async with proxy(arguments, log_calls=arguments.verbose) as running:
-            with _environment(running, settings, arguments) as environ:
-                code = await _wait_for(command, environ, forward)
+            with command_environment(running, settings, arguments) as environ:
+                code = await wait_for(command, environ, forward)
             stats, store = running.stats, running.store
             problems = replaying.verdict(stats, store, arguments) if settings.mode == "replay" else []
     code = code or (replaying.FAILED if problems else 0)
@@ -91,7 +91,9 @@ async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
 
 
 @contextmanager
-def _environment(running: Running, settings: Settings, arguments: argparse.Namespace) -> Iterator[dict[str, str]]:
+def command_environment(
+    running: Running, settings: Settings, arguments: argparse.Namespace
+) -> Iterator[dict[str, str]]:
     """What COMMAND gets. In a replay with placeholders for credentials, whose files are gone afterwards."""
     hosts = running.master.options.ai_cache_hosts
     block, removed = variables(running.url, running.confdir, os.environ, hosts, arguments.local)
@@ -146,7 +148,7 @@ def _why_nothing(stats: Stats) -> list[str]:
     return []
 
 
-async def _wait_for(command: list[str], environ: dict[str, str], forward: list[subprocess.Popen[bytes]]) -> int:
+async def wait_for(command: list[str], environ: dict[str, str], forward: list[subprocess.Popen[bytes]]) -> int:
     """COMMAND's exit code as a shell gives it: 126 not executable, 127 not found, 128+n killed by signal n."""
     try:
         process = subprocess.Popen(command, env=environ)  # noqa: ASYNC220 it inherits the terminal
@@ -162,7 +164,7 @@ async def _wait_for(command: list[str], environ: dict[str, str], forward: list[s
 
 
 @contextmanager
-def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
+def signals() -> Iterator[list[subprocess.Popen[bytes]]]:
     """What a terminal sends reaches COMMAND by itself; other signals are passed on to it."""
     children: list[subprocess.Popen[bytes]] = []
 

@@ -66,7 +66,7 @@ class Taker:
     async def _judged(self, exchange: Exchange, recorded: Recorded) -> tuple[Entry | None, str]:
         self._shelf.kept = None
         judged = self._outcome.expected()
-        watched = self._cache.watch(exchange, recorded.status, recorded.headers) is not None
+        watched = self._cache.keeper.watch(exchange, recorded.status, recorded.headers) is not None
         large = len(recorded.body) > self._settings.max_body
         body = recorded.body if watched and not large else None
         self._cache.keeper.finish(exchange, recorded.headers, body, recorded.ending, "too-large" if large else "")

@@ -172,5 +172,3 @@ PREFIX_DOTTED = re.compile(
 
 AZURE_KEY = re.compile(rb"(?<![A-Za-z0-9])[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}(?![A-Za-z0-9])")
 """Keys of Azure AI services since 2024: 84 characters with a fixed mark in the middle."""
-
-KINDS = frozenset(shape.kind for shapes in SHAPES.values() for shape in shapes) | {"azure-key"}

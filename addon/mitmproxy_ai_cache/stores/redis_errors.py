@@ -152,7 +152,7 @@ def _table(server: Server) -> list[tuple[str, tuple[str, ...], str]]:
         (
             "connection",
             ("connection refused", "connect call failed"),
-            "does not answer (connection refused); is it up?",
+            "does not answer (connection refused: nothing listens there)",
         ),
         (
             "connection",
