@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from harness import BIN, Client, FakeProviders, Process, mitmdump, plain_environ
 from valkey import Valkey, started
 
@@ -78,9 +79,7 @@ def run(environ: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Com
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / "ai-cache"), *arguments]
-        return subprocess.run(
-            command, env=environ | more, capture_output=True, text=True, timeout=90, cwd=tmp_path, check=False
-        )
+        return forked.run(command, env=environ | more, timeout=90, cwd=tmp_path)
 
     return run
 

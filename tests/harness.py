@@ -11,7 +11,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forked
+from forked import BIN
 from mitmproxy_ai_cache.demo.provider import Answer, Provider, Reply
 from mitmproxy_ai_cache.messages import Request
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "addon" / "mitm.py"
 REDIRECT = ROOT / "tests" / "e2e" / "redirect.py"
-BIN = Path(sys.executable).parent
 
 
 class FakeProviders:
@@ -97,7 +97,7 @@ class Process:
     LISTENING = re.compile(r"listening (?:at|on) \S*?(?:\*|[\d.]+):(\d+)")
 
     def start(self) -> Process:
-        self._process = subprocess.Popen(
+        self._process = forked.popen(
             self.arguments, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         threading.Thread(target=self._read, daemon=True).start()

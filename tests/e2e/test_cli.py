@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from harness import BIN, REDIRECT, ROOT, Client, FakeProviders, Process
 from mitmproxy_ai_cache.cli.options import markdown
 from mitmproxy_ai_cache.demo.provider import Reply
@@ -120,7 +121,7 @@ def test_control_c_reaches_the_command_once_and_leaves_no_process(environ: dict[
         "while not count: time.sleep(0.01)\n"
         "time.sleep(0.5); print('interrupts', len(count), flush=True); sys.exit(3)"
     )
-    process = subprocess.Popen(
+    process = forked.popen(
         [AI_CACHE, "run", "--store", "memory:", "--", sys.executable, str(script)],
         env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip

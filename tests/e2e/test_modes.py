@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Got, Process, free_port, mitmdump, plain_environ
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
@@ -409,7 +410,7 @@ def _mitmdump(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     for option in (f"confdir={home}", *options):
         arguments += ["--set", option]
     environ = plain_environ(home, PYTHONPATH=str(ROOT / "addon"))
-    return subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    return forked.run(arguments, env=environ, timeout=30)
 
 
 def test_mitmdump_options_shows_every_option_with_its_help(tmp_path: Path) -> None:
@@ -417,7 +418,7 @@ def test_mitmdump_options_shows_every_option_with_its_help(tmp_path: Path) -> No
 
     arguments = [str(BIN / "mitmdump"), "-s", str(SCRIPT), "--options", "--set", f"confdir={tmp_path}"]
     environ = plain_environ(tmp_path, PYTHONPATH=str(ROOT / "addon"))
-    shown = subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=30, check=True).stdout
+    shown = forked.run(arguments, env=environ, timeout=30).stdout
     for option in OPTIONS:
         assert f"\n{option.name}:" in shown
         assert option.help.split(".")[0].split(" ")[0] in shown

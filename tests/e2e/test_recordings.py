@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import pytest
 
+import forked
 from e2e import answers
 from harness import BIN, REDIRECT, ROOT, FakeProviders, plain_environ
 from mitmproxy_ai_cache.demo.provider import Reply
@@ -59,14 +60,11 @@ def commit(folder: Path) -> None:
 def ai_cache(environ: dict[str, str], folder: Path, *arguments: str, offline: bool = False, **more: str) -> Done:
     """`ai-cache` in a folder. `environ` says which provider there is; keys come with `more`."""
     command = [AI_CACHE, *arguments]
-    return subprocess.run(
+    return forked.run(
         without_network(*command) if offline else command,
         env=environ | {"PYTHONDONTWRITEBYTECODE": "1"} | more,
         cwd=folder,
-        capture_output=True,
-        text=True,
         timeout=240,
-        check=False,
     )
 
 

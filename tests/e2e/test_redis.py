@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Process, plain_environ
 from mitmproxy_ai_cache.demo.provider import Reply
 from relay import Relay
@@ -148,6 +148,6 @@ def test_replay_without_its_server_does_not_start(valkey: Valkey, tmp_path: Path
     arguments = [str(BIN / "mitmdump"), "-p", "0", "-s", str(SCRIPT), "--set", "ai_cache_mode=replay"]
     arguments += ["--set", f"ai_cache_store={valkey.url}", "--set", f"confdir={tmp_path}"]
     environ = plain_environ(tmp_path, PYTHONPATH=str(ROOT / "addon"))
-    done = subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    done = forked.run(arguments, env=environ, timeout=30)
     assert done.returncode == 1
     assert f"redis://127.0.0.1:{valkey.port} does not answer" in done.stdout
