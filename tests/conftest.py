@@ -15,8 +15,8 @@ from valkey import Valkey, started
 
 
 @pytest.fixture
-def providers(tmp_path: Path) -> Iterator[FakeProviders]:
-    started = FakeProviders(tmp_path / "provider")
+def providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeProviders]:
+    started = FakeProviders(tmp_path_factory.getbasetemp() / "provider")
     yield started
     started.stop()
 

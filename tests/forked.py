@@ -151,11 +151,15 @@ def _become(order: dict[str, Any]) -> None:
     sys.argv = order["arguments"]
     sys.path[0] = str(BIN)
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
-    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stdout.reconfigure(write_through=unbuffered)  # type: ignore[union-attr]
-    sys.stderr = sys.__stderr__ = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    sys.stderr.reconfigure(line_buffering=True, write_through=unbuffered)  # type: ignore[union-attr]
+    sys.stdout = sys.__stdout__ = _writing(1, line_buffering=os.isatty(1))
+    sys.stderr = sys.__stderr__ = _writing(2, errors="backslashreplace", line_buffering=True)
+
+
+def _writing(number: int, **options: Any) -> io.TextIOWrapper:
+    """As an interpreter opens it: what PYTHONUNBUFFERED asks for has no buffer at all."""
+    if os.environ.get("PYTHONUNBUFFERED"):
+        return io.TextIOWrapper(open(number, "wb", 0, closefd=False), write_through=True, **options)
+    return io.TextIOWrapper(open(number, "wb", closefd=False), **options)
 
 
 def _import_all() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import http.client
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from mitmproxy import certs
 
 import forked
 from forked import BIN
@@ -30,6 +36,18 @@ SCRIPT = ROOT / "addon" / "mitm.py"
 REDIRECT = ROOT / "tests" / "e2e" / "redirect.py"
 
 
+class _Provider(Provider):
+    """One whose certificates are made once for all that share a directory."""
+
+    def _tls(self) -> ssl.SSLContext:
+        return _tls_in(self.directory)
+
+
+@functools.cache
+def _tls_in(directory: Path) -> ssl.SSLContext:
+    return Provider(directory, lambda request: Reply([]))._tls()
+
+
 class FakeProviders:
     """One provider over TLS for every public name, and one without TLS for local ones, on a thread of their own."""
 
@@ -37,8 +55,8 @@ class FakeProviders:
         self.answer: Answer = lambda request: Reply([b"{}"], status=500)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self.tls = Provider(directory, lambda request: self.answer(request))
-        self.plain = Provider(directory, lambda request: self.answer(request), tls_names=False)
+        self.tls = _Provider(directory, lambda request: self.answer(request))
+        self.plain = _Provider(directory, lambda request: self.answer(request), tls_names=False)
         self.submit(self._start()).result(20)
 
     async def _start(self) -> None:
@@ -162,6 +180,15 @@ class Process:
         return {"HTTPS_PROXY": self.url, "https_proxy": self.url, **dict.fromkeys(names, str(self.ca))}
 
 
+@functools.cache
+def _authority() -> Path:
+    """A certificate authority for all proxies: a new RSA key is 50 ms on average and 150 at times."""
+    folder = Path(tempfile.mkdtemp(prefix="ai-cache-tests-ca-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    certs.CertStore.from_store(folder, "mitmproxy", 2048)
+    return folder
+
+
 def mitmdump(
     providers: FakeProviders,
     home: Path,
@@ -177,6 +204,8 @@ def mitmdump(
     Its store is SQLite's; the fixture `start` chooses as AI_CACHE_TEST_STORE says.
     """
     confdir = home / "mitmproxy"
+    if not confdir.exists():
+        shutil.copytree(_authority(), confdir)
     defaults = {
         "confdir": str(confdir),
         "listen_host": "127.0.0.1",
