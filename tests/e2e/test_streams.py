@@ -55,6 +55,7 @@ def trusting(proxy: Process) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.each_store
 def test_a_streamed_miss_is_not_delayed(providers: FakeProviders, start: StartProxy, client_of: ClientOf) -> None:
     """Each event reaches the client before the provider sends the next one."""
     arrived: list[threading.Event] = [threading.Event() for _ in range(5)]
@@ -85,6 +86,7 @@ def test_a_streamed_miss_is_not_delayed(providers: FakeProviders, start: StartPr
     assert (second.cache, second.body, second.headers["content-type"]) == ("HIT", first.body, "text/event-stream")
 
 
+@pytest.mark.each_store
 def test_a_client_that_leaves_mid_stream_leaves_nothing_behind(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_client_that_leaves_mid_stream_leaves_nothing_behind(
     assert len(sent) <= count + 1, "the provider still streams to nobody"
 
 
+@pytest.mark.each_store
 def test_a_client_that_leaves_after_done_leaves_a_whole_answer(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -165,6 +168,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("kind", BROKEN)
 def test_the_client_sees_what_it_would_have_seen_and_nothing_is_kept(
     kind: str, providers: FakeProviders, start: StartProxy, client_of: ClientOf, tmp_path: Path
@@ -213,6 +217,7 @@ def test_an_upstream_reset_is_an_error_to_every_client(providers: FakeProviders,
                 pass
 
 
+@pytest.mark.each_store
 def test_twenty_parallel_h2_calls_to_an_h1_provider_take_the_time_of_one(
     providers: FakeProviders, start: StartProxy
 ) -> None:
@@ -241,6 +246,7 @@ def test_twenty_parallel_h2_calls_to_an_h1_provider_take_the_time_of_one(
     }
 
 
+@pytest.mark.each_store
 def test_http2_clients_get_hits_too(providers: FakeProviders, start: StartProxy) -> None:
     providers.answer = lambda request: Reply([chunk("x"), DONE], headers=SSE, framing="chunked")
     proxy = start()
@@ -264,6 +270,7 @@ def test_a_script_that_raises_hangs_nobody(
     assert [client.request(OPENAI, chat()).status for _ in range(2)] == [200, 200]
 
 
+@pytest.mark.each_store
 def test_with_stream_large_bodies_large_requests_pass_and_large_answers_are_kept(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -296,6 +303,7 @@ def test_a_rewritten_request_is_not_stored_under_the_old_key(
     assert all(b"HO" in (call.body or b"") for call in providers.calls)
 
 
+@pytest.mark.each_store
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
 def test_coded_answers_pass_untouched_and_hit_decoded(
     coding: str, providers: FakeProviders, start: StartProxy, client_of: ClientOf
