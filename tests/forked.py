@@ -35,8 +35,11 @@ ADDON = Path(__file__).resolve().parent.parent / "addon"
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of linux/prctl.h: descendants that lose their parent become children of who calls it."""
 
-_WHILE_STARTING = ("PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONDEVMODE", "PYTHONUTF8", "PYTHONIOENCODING", "LC_ALL")
-"""Variables that an interpreter reads once."""
+_WHILE_STARTING = ("PYTHON", "MALLOC_", "GLIBC_", "LD_", "LC_")
+"""How variables begin that a process reads while it starts, but for those of `_KNOWN`."""
+
+_KNOWN = {"PYTHONPATH": str(ADDON), "PYTHONUNBUFFERED": None, "PYTHONDONTWRITEBYTECODE": None}
+"""These may be in the environment of a forked process, with this value if there is one."""
 
 
 def popen(arguments: list[str], *, anew: bool = False, **options: Any) -> subprocess.Popen[Any]:
@@ -45,10 +48,14 @@ def popen(arguments: list[str], *, anew: bool = False, **options: Any) -> subpro
         anew
         or sys.platform != "linux"
         or os.environ.get("AI_CACHE_TEST_START") == "anew"
-        or any(name in options["env"] for name in _WHILE_STARTING)
+        or any(name.startswith(_WHILE_STARTING) and not _known(name, value) for name, value in options["env"].items())
     )
     words = [str(word) for word in arguments]
     return (subprocess.Popen if anew or words[0] not in SCRIPTS else _Forked)(words, **options)
+
+
+def _known(name: str, value: str) -> bool:
+    return name in _KNOWN and _KNOWN[name] in (None, value)
 
 
 def run(arguments: list[str], *, timeout: float, **options: Any) -> subprocess.CompletedProcess[str]:

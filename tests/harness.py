@@ -57,7 +57,7 @@ class FakeProviders:
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self.tls = _Provider(directory, lambda request: self.answer(request))
         self.plain = _Provider(directory, lambda request: self.answer(request), tls_names=False)
-        self.submit(self._start()).result(20)
+        self.submit(self._start()).result(60)
 
     async def _start(self) -> None:
         await self.tls.start()
@@ -76,8 +76,8 @@ class FakeProviders:
 
     def stop(self) -> None:
         """The providers are gone: nothing listens any more, every connection is cut."""
-        self.submit(self.tls.stop()).result(10)
-        self.submit(self.plain.stop()).result(10)
+        self.submit(self.tls.stop()).result(60)
+        self.submit(self.plain.stop()).result(60)
 
     def environment(self) -> dict[str, str]:
         return {
@@ -130,7 +130,7 @@ class Process:
             self.lines.append(line.rstrip("\n"))
             self._new.put(line)
 
-    def wait_for(self, pattern: re.Pattern[str], timeout: float = 20) -> re.Match[str]:
+    def wait_for(self, pattern: re.Pattern[str], timeout: float = 60) -> re.Match[str]:
         """The first line, old or new, that matches."""
         deadline = time.monotonic() + timeout
         while True:
@@ -211,6 +211,7 @@ def mitmdump(
         "listen_host": "127.0.0.1",
         "flow_detail": "0",
         "ssl_verify_upstream_trusted_ca": str(providers.tls.ca),
+        "ai_cache_lookup_timeout": "10s",  # as it comes 250 ms, after which a starved machine misses
         "ai_cache_store": f"sqlite:///{home / 'cache.sqlite3'}",
     }
     given = {option.partition("=")[0] for option in options}
@@ -291,11 +292,11 @@ class Client:
         key = (scheme, host, port)
         if key not in self._connections:
             if scheme == "https":
-                secure = http.client.HTTPSConnection("127.0.0.1", self._proxy_port, context=self._trust, timeout=30)
+                secure = http.client.HTTPSConnection("127.0.0.1", self._proxy_port, context=self._trust, timeout=60)
                 secure.set_tunnel(host, port)
                 self._connections[key] = secure
             else:
-                self._connections[key] = http.client.HTTPConnection("127.0.0.1", self._proxy_port, timeout=30)
+                self._connections[key] = http.client.HTTPConnection("127.0.0.1", self._proxy_port, timeout=60)
         return self._connections[key]
 
     def close(self) -> None:

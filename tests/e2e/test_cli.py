@@ -128,7 +128,7 @@ def test_control_c_reaches_the_command_once_and_leaves_no_process(environ: dict[
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-    rest, errors = process.communicate(timeout=20)
+    rest, errors = process.communicate(timeout=60)
     assert (process.returncode, rest) == (3, "interrupts 1\n"), errors
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

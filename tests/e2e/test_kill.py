@@ -139,7 +139,7 @@ class Writer:
     def kill(self, tally: Tally) -> None:
         alive = self.process.poll() is None
         self.process.send_signal(signal.SIGKILL)
-        said, errors = self.process.communicate(timeout=20)
+        said, errors = self.process.communicate(timeout=60)
         for line in said.splitlines():
             word, _, number = line.partition(" ")
             if word == "proven" and number.isdigit():
@@ -199,7 +199,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 def wait_till_loaded(valkey: Valkey) -> None:
     """Until then the server refuses everything, and a proxy that starts goes on without it."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     with socket.create_connection(("127.0.0.1", valkey.port), 5) as plain:
         said = b""
         while not said.startswith(b"+PONG"):

@@ -415,7 +415,7 @@ def test(ai_cache):
     done = run_pytest("-s")
     url = re.search(r"http://127\.0\.0\.1:\d+", done.stdout.partition("test_a.py")[2])
     assert url, done.stdout + done.stderr
-    for _ in range(100):
+    for _ in range(600):
         if curl(url[0]).returncode == 7:
             return
         time.sleep(0.1)

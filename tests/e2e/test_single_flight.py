@@ -236,7 +236,7 @@ def test_a_provider_that_keeps_failing_is_not_asked_one_after_the_other(
         assert {one.status for one in await everybody(clients)} == {429}
         return asyncio.get_running_loop().time() - began
 
-    assert asyncio.run(run()) < 6  # 40 x 0.3 s would be 12
+    assert asyncio.run(run()) < 10  # 40 x 0.3 s would be 12
 
 
 @pytest.mark.slow
@@ -337,6 +337,6 @@ def test_two_proxies_on_one_server_make_at_most_two_calls(
 
 
 async def upstream_calls(providers: FakeProviders, number: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(providers.calls) < number:
             await asyncio.sleep(0.02)
