@@ -107,6 +107,8 @@ class Process:
     arguments: list[str]
     environ: dict[str, str]
     confdir: Path
+    anew: bool = False
+    """Not forked, see `forked`."""
     port: int = 0
     lines: list[str] = field(default_factory=list)
     _process: subprocess.Popen[str] | None = None
@@ -116,7 +118,12 @@ class Process:
 
     def start(self) -> Process:
         self._process = forked.popen(
-            self.arguments, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.arguments,
+            anew=self.anew,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
         self.port = int(self.wait_for(self.LISTENING)[1])

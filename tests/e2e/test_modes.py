@@ -427,7 +427,7 @@ def test_mitmdump_options_shows_every_option_with_its_help(tmp_path: Path) -> No
 
     arguments = [str(BIN / "mitmdump"), "-s", str(SCRIPT), "--options", "--set", f"confdir={tmp_path}"]
     environ = plain_environ(tmp_path, PYTHONPATH=str(ROOT / "addon"))
-    shown = forked.run(arguments, env=environ, timeout=90).stdout
+    shown = forked.run(arguments, anew=True, env=environ, timeout=90).stdout
     for option in OPTIONS:
         assert f"\n{option.name}:" in shown
         assert option.help.split(".")[0].split(" ")[0] in shown
