@@ -13,7 +13,6 @@ from typing import Any
 from ..body import Body
 from ..framing import Stream
 from ..messages import Request
-from . import live
 from .base import Call, Finding, Protocol, has_error, index_of, members, text
 
 OPENAI_KEY_HEADERS = frozenset(
@@ -139,7 +138,7 @@ def openai_call(
         host=request.host,
         path=request.path,
         bypass=bypass,
-        live=live_input or live.is_live(request, body),
+        live_input=live_input,
     )
 
 
