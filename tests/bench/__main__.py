@@ -10,13 +10,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import hits, keys, misses, sizes, wrk
+from . import balanced, hits, keys, misses, sizes, wrk
 from .figures import Figure, table
 from .machine import described
 from .scenario import QUICK, SCENARIOS, Bench
 from .subjects import stage
 
-_FILES = (hits, keys, misses, sizes)
+_FILES = (hits, balanced, keys, misses, sizes)
 """They register their scenarios."""
 
 

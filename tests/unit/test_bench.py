@@ -14,10 +14,10 @@ import pytest
 
 from bench import load, material, wrk
 from bench.figures import Figure, Goal, Sample, in_turns, ratios, table
+from bench.filled import fill
 from bench.machine import described
 from bench.misses import misses
 from bench.scenario import QUICK, SCENARIOS, throughput, times
-from bench.sizes import fill
 from mitmproxy_ai_cache import body, gate, protocols
 from mitmproxy_ai_cache.demo.provider import Provider, Reply
 from mitmproxy_ai_cache.messages import Request
