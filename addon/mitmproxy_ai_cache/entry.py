@@ -15,11 +15,15 @@ import re
 import struct
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
 import zstandard
+
+from .usage import Usage
 
 _ANSWER, _REQUEST = b"AIC", b"AIQ"
 _COMPRESS_FROM = 1024
@@ -70,7 +74,13 @@ class Entry:
     """The id a later request may name."""
     input_tokens: int = 0
     output_tokens: int = 0
-    """As the provider counted them."""
+    """As the provider counted them, all of them: what it read from its prompt cache is in the input."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    """Parts of these that have prices of their own; see `Usage`."""
     first_byte: float = 0.0
     """Seconds from the request to the head of the answer, as the provider took them."""
     total: float = 0.0
@@ -81,8 +91,13 @@ class Entry:
         """Unix time it goes stale, or infinity."""
         return self.created + self.ttl if self.ttl else float("inf")
 
+    @property
+    def usage(self) -> Usage:
+        return Usage(*counts_of(self))
+
     def pack_answer(self) -> bytes:
-        head: dict[str, Any] = {name: getattr(self, name) for name in _HEAD}
+        packed = ((name, getattr(self, name)) for name in _HEAD)
+        head: dict[str, Any] = {name: value for name, value in packed if value or name not in _ZERO_IF_ABSENT}
         body, head["zstd"] = _compressed(self.body)
         packed_head = orjson.dumps(head)
         return _sealed(_ANSWER, struct.pack(">I", len(packed_head)), packed_head, body)
@@ -124,6 +139,26 @@ class Entry:
         ) as error:
             raise BrokenEntry(str(error)) from None
 
+
+def tokens_of(usage: Usage) -> dict[str, Any]:
+    """The fields of an entry that say `usage`."""
+    return dict(zip(_USAGE, usage, strict=True))
+
+
+_USAGE = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+"""In the order of `Usage`."""
+counts_of: Callable[[Entry], tuple[int, ...]] = attrgetter(*_USAGE)
+"""The counts of `Usage` without its name: for hits, which count by them."""
+_ZERO_IF_ABSENT = frozenset(_USAGE[2:])
+"""Nearly always zero, and every hit reads them."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     each.name: {"str": (str,), "bytes": (bytes,), "bool": (bool,), "int": (int,), "float": (float, int)}.get(
