@@ -39,6 +39,9 @@ _MAX_BRACKETS = 1_500_000
 _MAX_TEXT = 200_000
 """Characters of a body that is no JSON."""
 
+_BEGIN = 4_000
+"""Characters that are shown of what cannot be read."""
+
 _TEXT_TYPES = re.compile(r"text/|application/(?:x-subrip|xml|x-www-form-urlencoded)")
 
 
@@ -47,11 +50,11 @@ def of(entry: Entry) -> Conversation:
     try:
         sent = _asked(entry)
     except Exception as error:  # a stranger's body must not hide the rest of the entry
-        sent = Asked((("model", clean(entry.model)),), (), (Message("user", (_unread(error),)),))
+        sent = Asked((("model", clean(entry.model)),), (), (Message("user", _unread(error, entry.request)),))
     try:
         got = _answered(entry)
     except Exception as error:
-        got = Answered((Message("assistant", (_unread(error),)),))
+        got = Answered((Message("assistant", _unread(error, entry.body)),))
     question = _question(sent.messages) or clean(f"{entry.method} {entry.url}")
     return Conversation(
         settings=sent.settings,
@@ -65,8 +68,10 @@ def of(entry: Entry) -> Conversation:
     )
 
 
-def _unread(error: Exception) -> Other:
-    return Other("unread", str(error) if isinstance(error, Unread) else f"not understood ({type(error).__name__})")
+def _unread(error: Exception, data: bytes) -> tuple[Part, ...]:
+    """Why it is not taken apart, and how it begins."""
+    why = str(error) if isinstance(error, Unread) else f"not understood ({type(error).__name__})"
+    return Other("unread", why), Text(cut(data[: _BEGIN * 4].decode("utf-8", "replace"), _BEGIN))
 
 
 def _asked(entry: Entry) -> Asked:
