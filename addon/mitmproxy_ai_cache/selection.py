@@ -29,6 +29,8 @@ class Selection:
     namespace: str | None = None
     before: float | None = None
     """Unix time: entries older than that."""
+    after: float | None = None
+    """Unix time: entries from then on."""
     contains: str | None = None
     """Text in the URL, the request or the answer as it was sent; JSON's escapes are seen through."""
     all: bool = False
@@ -45,10 +47,14 @@ class Selection:
             and (self.run is None or entry.run == self.run)
             and (self.namespace is None or entry.namespace == self.namespace)
             and (self.before is None or entry.created < self.before)
+            and (self.after is None or entry.created >= self.after)
             and (self.model is None or fnmatchcase(entry.model, self.model))
             and (self.host is None or fnmatchcase(host_of(entry), self.host.lower()))
             and (self.contains is None or _mentions(entry, self.contains))
         )
+
+
+EVERYTHING = Selection(all=True)
 
 
 def host_of(entry: Entry) -> str:
