@@ -14,12 +14,12 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, memory_origin, mends, websockets
+from . import __version__, bridge, isolation, memory_origin, mends, metrics, websockets
 from .cache import Cache
 from .exchange import Exchange
 from .flight import Flight
 from .isolation import Isolation
-from .messages import Response
+from .messages import Headers, Response
 from .options import OPTIONS, SECRETS
 from .protocols.base import Ending
 from .refusals import proxy_user_required
@@ -294,6 +294,10 @@ class AICache:
     async def _own_answer(self, flow: http.HTTPFlow) -> Response:
         if flow.request.path.startswith(PREFIX):
             return await self._control.answer(bridge.control_call(flow), self.cache)
+        if flow.request.path.partition("?")[0] == metrics.PATH and self.cache is not None:
+            under_way = [call.exchange for call in self._calls.values()]
+            content_type, body = await metrics.answer(self.cache, under_way, flow.request.headers.get("accept", ""))
+            return Response(200, Headers([("content-type", content_type), ("cache-control", "no-store")]), body)
         state: dict[str, object] = {"status": "ok", "version": __version__, "mode": self._settings.mode}
         return bridge.own_answer(flow, state)
 

@@ -17,7 +17,11 @@ from typing import Any
 import orjson
 import zstandard
 
+from .usage import Usage
+
 _ANSWER, _REQUEST = b"AIC1", b"AIQ1"
+_PLAIN, _ZSTD = b'"zstd":false}', b'"zstd":true}'
+"""How heads end that were packed here."""
 _COMPRESS_FROM = 1024
 """Bytes. Below it the gain is smaller than what it costs on a hit."""
 _MAX_RATIO, _MAX_FREE = 1000, 64 << 20
@@ -66,7 +70,13 @@ class Entry:
     """The id a later request may name."""
     input_tokens: int = 0
     output_tokens: int = 0
-    """As the provider counted them."""
+    """As the provider counted them, all of them: what it read from its prompt cache is in the input."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    """Parts of these that have prices of their own; see `Usage`."""
     first_byte: float = 0.0
     """Seconds from the request to the head of the answer, as the provider took them."""
     total: float = 0.0
@@ -77,8 +87,21 @@ class Entry:
         """Unix time it goes stale, or infinity."""
         return self.created + self.ttl if self.ttl else float("inf")
 
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.cache_write_1h_tokens,
+            self.audio_input_tokens,
+            self.audio_output_tokens,
+        )
+
     def pack_answer(self) -> bytes:
-        head = {name: value for name, value in asdict(self).items() if name not in ("body", "request")}
+        head = {name: value for name, value in asdict(self).items() if name not in _NOT_PACKED}
+        head = {name: value for name, value in head.items() if value or name not in _ZERO_IF_ABSENT}
         body, head["zstd"] = _compressed(self.body)
         packed_head = orjson.dumps(head)
         return _sealed(_ANSWER, struct.pack(">I", len(packed_head)) + packed_head + body)
@@ -120,6 +143,57 @@ class Entry:
         ) as error:
             raise BrokenEntry(str(error)) from None
 
+
+def peek_answer(answer: bytes) -> tuple[bytes, bool]:
+    """The body of a packed answer and whether it is compressed, unchecked: to look through many entries quickly.
+
+    Raises `BrokenEntry`.
+    """
+    try:
+        (size,) = struct.unpack_from(">I", answer, 4 + _DIGEST)
+    except struct.error as error:
+        raise BrokenEntry(str(error)) from None
+    end = 8 + _DIGEST + size
+    if answer.endswith(_PLAIN, 0, end):
+        return answer[end:], False
+    return answer[end:], answer.endswith(_ZSTD, 0, end) or bool(peek_head(answer).get("zstd"))
+
+
+def peek_head(answer: bytes) -> dict[str, Any]:
+    """The head of a packed answer, unchecked. Raises `BrokenEntry`."""
+    try:
+        (size,) = struct.unpack_from(">I", answer, 4 + _DIGEST)
+        head = orjson.loads(answer[8 + _DIGEST : 8 + _DIGEST + size])
+    except (struct.error, ValueError) as error:
+        raise BrokenEntry(str(error)) from None
+    if not isinstance(head, dict):
+        raise BrokenEntry("no head")
+    return head
+
+
+def peek_request(request: bytes) -> tuple[bytes, bool]:
+    """The body of a packed request and whether it is compressed, unchecked."""
+    return request[5 + _DIGEST :], request[4 + _DIGEST : 5 + _DIGEST] == b"\1"
+
+
+def tokens_of(usage: Usage) -> dict[str, Any]:
+    """The fields of an entry that say `usage`."""
+    return dict(zip(_USAGE, usage, strict=True))
+
+
+_USAGE = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+"""In the order of `Usage`."""
+_NOT_PACKED = frozenset({"body", "request"})
+_ZERO_IF_ABSENT = frozenset(_USAGE[2:])
+"""Nearly always zero, and every hit reads them."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     each.name: {"str": (str,), "bytes": (bytes,), "bool": (bool,), "int": (int,), "float": (float, int)}.get(
@@ -165,7 +239,12 @@ def _compressed(data: bytes) -> tuple[bytes, bool]:
 def _decompressed(data: bytes, compressed: bool) -> bytes:
     if not compressed:
         return data
+    return decompress(data, zstandard.ZstdDecompressor())
+
+
+def decompress(data: bytes, decompressor: zstandard.ZstdDecompressor) -> bytes:
+    """A compressed body. Raises `BrokenEntry`, `ZstdError` and `MemoryError`."""
     size = zstandard.frame_content_size(data)
     if not 0 <= size <= _MAX_FREE + _MAX_RATIO * len(data):
         raise BrokenEntry("a body of no or of no likely size")
-    return zstandard.ZstdDecompressor().decompress(data)
+    return decompressor.decompress(data)

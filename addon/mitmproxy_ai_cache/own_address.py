@@ -79,6 +79,7 @@ def answer(path: str, certificate: bytes | None, state: dict[str, object]) -> Re
         "  as a base URL: http://THIS-ADDRESS/https://api.openai.com/v1\n"
         "  /ca.pem        the certificate to trust\n"
         "  /healthz       its state\n"
+        "  /metrics       its counts, for Prometheus\n"
     )
     return Response(200 if plain == "/" else 404, _fields("text/plain; charset=utf-8"), text.encode())
 

@@ -11,7 +11,7 @@ from . import units
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
-from .options import MODES, OPTIONS, REPEATS, default_store
+from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
 from .profiles import named
 from .redact import Pattern, parse_pattern
 from .stores import CASSETTES, REDIS, redis_url
@@ -58,6 +58,7 @@ class Settings:
     headers: bool = True
     websocket: str = "auto"
     eager: bool = False
+    log_format: str = "text"
 
     @property
     def looks_up(self) -> bool:
@@ -131,6 +132,7 @@ class Settings:
             headers=given["headers"],
             websocket=check.choice("websocket", ("auto", "pass", "refuse")),
             eager=given["eager"],
+            log_format=check.choice("log_format", LOG_FORMATS),
         )
 
 
