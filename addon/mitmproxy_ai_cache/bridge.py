@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Mapping
@@ -66,7 +65,7 @@ def is_for_us(flow: http.HTTPFlow) -> bool:
 
 def _is_own(host: str, address: str) -> bool:
     """Whether `host` may name this machine or container: loopback, the address we were reached at, a bare name."""
-    return _is_loopback(host) or host == address or not re.search(r"[.:]", host)
+    return own_address.is_loopback(host) or host == address or not re.search(r"[.:]", host)
 
 
 def follow_base_url(flow: http.HTTPFlow) -> None:
@@ -168,7 +167,7 @@ def client_left(flow: http.HTTPFlow) -> bool:
 def all_loopback(addresses: Iterable[tuple[str, int]]) -> bool:
     """Whether who can reach these listeners is on this machine."""
     found = list(addresses)
-    return bool(found) and all(_is_loopback(address[0]) for address in found)
+    return bool(found) and all(own_address.is_loopback(address[0]) for address in found)
 
 
 def will_be_local() -> bool:
@@ -177,13 +176,13 @@ def will_be_local() -> bool:
         modes = [mode_specs.ProxyMode.parse(spec) for spec in ctx.options.mode]
     except ValueError:
         return False  # mitmproxy says so itself
-    return all(_is_loopback(mode.listen_host(ctx.options.listen_host)) for mode in modes)
+    return all(own_address.is_loopback(mode.listen_host(ctx.options.listen_host)) for mode in modes)
 
 
 def control_call(flow: http.HTTPFlow) -> scopes.ControlCall:
     client, wire = flow.client_conn, flow.request
     headers = headers_from(wire.headers.fields)
-    from_here = client.peername is not None and _is_loopback(client.peername[0])
+    from_here = client.peername is not None and own_address.is_loopback(client.peername[0])
     return scopes.ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1], from_here)
 
 
@@ -218,10 +217,3 @@ class Listeners:
         if not spec:
             raise scopes.WrongCall("no listener of this URL was opened by a call")
         ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"

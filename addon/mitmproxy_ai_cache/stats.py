@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import replay, units
+from .dashboard.recent import Recent
 from .exchange import Exchange
 from .protocols.base import Ending
 
@@ -62,6 +63,8 @@ class Stats:
         self.saved_seconds = 0.0
         self.saved_tokens = 0
         self._served: Counter[str] = Counter()
+        self.recent = Recent()
+        """The last calls, for the status page."""
 
     def hit(self, exchange: Exchange) -> None:
         """Answered from an entry, fresh or stale."""
@@ -72,11 +75,13 @@ class Stats:
             self._served[exchange.key] += 1
         self.saved_tokens += entry.input_tokens + entry.output_tokens
         self.saved_seconds += max(0.0, entry.total - exchange.seconds())
+        self.recent.add(exchange)
         logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
 
     def followed(self, exchange: Exchange, ending: Ending) -> None:
         """Answered from the stream of an identical call in flight."""
         self._count(exchange)
+        self.recent.add(exchange)
         logger.info("%s", describe(exchange, "live" if ending is not Ending.ABORTED else "broke off"))
 
     def forwarded(self, exchange: Exchange, kept: str) -> None:
@@ -89,6 +94,7 @@ class Stats:
         elif exchange.status != "BYPASS":
             self.not_stored[kept] += 1
         note = kept if kept in ("stored", "") else f"not stored: {kept}"
+        self.recent.add(exchange, note)
         logger.info("%s", describe(exchange, "" if exchange.status == "BYPASS" else note))
 
     def answered_locally(self, host: str) -> None:
@@ -108,6 +114,7 @@ class Stats:
             self._count(exchange)
         else:
             _count_bounded(self.refused, exchange.request.host)
+        self.recent.add(exchange, "refused")
         level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
         logger.log(level, "%s", "\n  ".join([describe(exchange, "refused"), *explanation]))
 

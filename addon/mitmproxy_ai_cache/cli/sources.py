@@ -14,7 +14,7 @@ from ..options import LIST, OPTIONS, Option, near
 from ..settings import SettingsError
 from ..stores import CASSETTES
 
-_FLAGS = {"store": "store", "mode": "mode", "hosts": "hosts"}
+_FLAGS = {"store": "store", "mode": "mode", "hosts": "hosts", "dashboard": "dashboard"}
 
 
 @dataclass(frozen=True, slots=True)
