@@ -69,14 +69,14 @@ def selected(arguments: argparse.Namespace, now: float) -> Selection:
         except ValueError as error:
             raise WrongUsage(f"--before: {error}") from None
     selection = Selection(
-        key,
-        arguments.run,
-        arguments.model,
-        arguments.host,
-        arguments.namespace,
-        before,
-        arguments.contains,
-        arguments.all,
+        key=key,
+        run=arguments.run,
+        model=arguments.model,
+        host=arguments.host,
+        namespace=arguments.namespace,
+        before=before,
+        contains=arguments.contains,
+        all=arguments.all,
     )
     if not selection.given:
         raise WrongUsage(
