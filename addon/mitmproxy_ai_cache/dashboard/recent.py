@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..exchange import Exchange
+from ..isolation import CREDENTIAL_HEADERS
 from ..key import KeyRules, counting_headers, public_query
 from ..messages import Headers, Request
-from ..isolation import CREDENTIAL_HEADERS
 
 SHOWN = 200
 """Calls that are remembered."""
