@@ -1,4 +1,4 @@
-"""An entry as a conversation: `of(entry)` never raises, and takes no longer than a second for any entry.
+"""An entry as a conversation: `of(entry)` never raises, and takes about a second at most for any entry.
 
 The stream of an answer is put together to the JSON that the call would have had without streaming, and that is read;
 so each shape is understood once.
@@ -6,7 +6,7 @@ so each shape is understood once.
 
 from __future__ import annotations
 
-from ..entry import Entry
+from .entries import of
 from .values import (
     Audio,
     Conversation,
@@ -41,7 +41,3 @@ __all__ = [
     "Vectors",
     "of",
 ]
-
-
-def of(entry: Entry) -> Conversation:
-    return Conversation(settings=(("model", entry.model),))
