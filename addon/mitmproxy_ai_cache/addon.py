@@ -64,7 +64,7 @@ class AICache:
         self._tunnel_users: dict[str, str] = {}
         self._scopes = Scopes()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
-        self._page = bridge.StatusPage(lambda: self.cache)
+        self._page = bridge.StatusPage(lambda: self.cache, lambda: [call.exchange for call in self._calls.values()])
 
     # Options
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import ctx, http
 from mitmproxy.proxy import mode_specs
 
-from . import own_address, scopes
+from . import metrics, own_address, scopes
 from .capture import Capture
 from .messages import Headers, Request, Response
 from .options import LIST, Option, near
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .cache import Cache
     from .dashboard.server import Server
     from .dashboard.site import Site
+    from .exchange import Exchange
 
 logger = logging.getLogger("ai-cache")
 
@@ -96,14 +97,16 @@ def own_answer(flow: http.HTTPFlow, state: dict[str, object]) -> Response:
 def is_for_the_page(flow: http.HTTPFlow) -> bool:
     """Under the proxy's own name all is the status page but what clients and programs ask it for."""
     path = flow.request.path.partition("?")[0]
-    return flow.request.host == own_address.MAGIC_HOST and path not in own_address.ANSWERED
+    named = flow.request.host == own_address.MAGIC_HOST and path not in own_address.ANSWERED
+    return named or path == metrics.PATH
 
 
 class StatusPage:
     """The status page and its two doors. Nothing of it is imported before it is wanted."""
 
-    def __init__(self, cache: Callable[[], Cache | None]) -> None:
+    def __init__(self, cache: Callable[[], Cache | None], under_way: Callable[[], list[Exchange]]) -> None:
         self._cache = cache
+        self._under_way = under_way
         self._site: Site | None = None
         self._server: Server | None = None
 
@@ -111,7 +114,7 @@ class StatusPage:
         if self._site is None:
             from .dashboard.site import Site
 
-            self._site = Site(self._cache)
+            self._site = Site(self._cache, self._under_way)
         return self._site
 
     def listen(self, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -129,8 +132,10 @@ class StatusPage:
     async def answer(self, flow: http.HTTPFlow) -> Response:
         from .dashboard.visit import Door
 
-        wire, peer = flow.request, flow.client_conn.peername
-        door = Door(magic=True, local=peer is not None and own_address.is_loopback(peer[0]))
+        wire, client = flow.request, flow.client_conn
+        name = wire.host if wire.host == own_address.MAGIC_HOST else client.sockname[0]
+        local = client.peername is not None and own_address.is_loopback(client.peername[0])
+        door = Door(name, through_proxy=True, local=local)
         headers = headers_from(wire.headers.fields)
         return await self._made().visit(wire.method, wire.path, headers, wire.raw_content or b"", door)
 

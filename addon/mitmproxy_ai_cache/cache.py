@@ -56,6 +56,7 @@ class Cache:
         self.allowed = HostList(settings.allow_hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
         self.stats = stats or Stats(store.failures)
+        self.stats.json_lines = settings.log_format == "json"
         self.sequences = Sequences()
         self._explainer = Explainer(settings, store, self.registry)
         self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
@@ -228,6 +229,7 @@ class Cache:
 
     async def _ask_store(self, exchange: Exchange) -> Entry | None:
         """The entry of the exchange's key, within the time budget."""
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self.settings.lookup_timeout):
                 if unfinished := self.keeper.unfinished(exchange.key):
@@ -242,6 +244,8 @@ class Cache:
             exchange.reason = "store-error"
             if not error.said:
                 self._store_state(False, str(error))
+        finally:
+            exchange.store_seconds += time.monotonic() - began
         return None
 
     def _hit(self, exchange: Exchange, entry: Entry, reason: str = "") -> None:

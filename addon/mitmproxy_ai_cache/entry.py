@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 import zstandard
 
+from .usage import Usage
+
 _ANSWER, _REQUEST = b"AIC1", b"AIQ1"
 _COMPRESS_FROM = 1024
 """Bytes. Below it the gain is smaller than what it costs on a hit."""
@@ -66,7 +68,13 @@ class Entry:
     """The id a later request may name."""
     input_tokens: int = 0
     output_tokens: int = 0
-    """As the provider counted them."""
+    """As the provider counted them, all of them: what it read from its prompt cache is in the input."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    """Parts of these that have prices of their own; see `Usage`."""
     first_byte: float = 0.0
     """Seconds from the request to the head of the answer, as the provider took them."""
     total: float = 0.0
@@ -77,8 +85,21 @@ class Entry:
         """Unix time it goes stale, or infinity."""
         return self.created + self.ttl if self.ttl else float("inf")
 
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.cache_write_1h_tokens,
+            self.audio_input_tokens,
+            self.audio_output_tokens,
+        )
+
     def pack_answer(self) -> bytes:
-        head = {name: value for name, value in asdict(self).items() if name not in ("body", "request")}
+        head = {name: value for name, value in asdict(self).items() if name not in _NOT_PACKED}
+        head = {name: value for name, value in head.items() if value or name not in _ZERO_IF_ABSENT}
         body, head["zstd"] = _compressed(self.body)
         packed_head = orjson.dumps(head)
         return _sealed(_ANSWER, struct.pack(">I", len(packed_head)) + packed_head + body)
@@ -120,6 +141,25 @@ class Entry:
         ) as error:
             raise BrokenEntry(str(error)) from None
 
+
+def tokens_of(usage: Usage) -> dict[str, Any]:
+    """The fields of an entry that say `usage`."""
+    return dict(zip(_USAGE, usage, strict=True))
+
+
+_USAGE = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+"""In the order of `Usage`."""
+_NOT_PACKED = frozenset({"body", "request"})
+_ZERO_IF_ABSENT = frozenset(_USAGE[2:])
+"""Nearly always zero, and every hit reads them."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     each.name: {"str": (str,), "bytes": (bytes,), "bool": (bool,), "int": (int,), "float": (float, int)}.get(

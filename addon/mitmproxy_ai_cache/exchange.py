@@ -34,6 +34,8 @@ class Exchange:
     started: float = field(default_factory=time.monotonic)
     first_byte: float = 0.0
     ended: float = 0.0
+    store_seconds: float = 0.0
+    """What the store took to look for it."""
     status_code: int = 0
     capture: Capture | None = None
     flight: Flight | None = None

@@ -23,6 +23,7 @@ from mitmproxy.addons import (
     tlsconfig,
 )
 
+from . import log_line
 from .addon import AICache
 from .hosts import HostList
 from .tunnels import OuterCredentials, Tunnels
@@ -81,10 +82,10 @@ class ProxyMaster(master.Master):
         return host, port
 
 
-def quiet_logs(level: int) -> None:
+def quiet_logs(level: int, json_lines: bool = False) -> None:
     """Our own lines on stderr at `level`; mitmproxy's only from warnings on."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Plain())
+    handler.setFormatter(_Json() if json_lines else _Plain())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
@@ -96,3 +97,13 @@ class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return text if text.startswith("ai-cache") else f"ai-cache: mitmproxy: {text}"
+
+
+class _Json(_Plain):
+    """Calls come as JSON already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.name == "ai-cache" and text.startswith("{"):
+            return text
+        return log_line.message(super().format(record), record.levelname.lower())

@@ -21,6 +21,8 @@ MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 SECRETS = ("ai_cache_secret", "ai_cache_encryption_key", "ai_cache_dashboard_password")
 """Options whose values are never shown, and are better set in the environment."""
 
+LOG_FORMATS = ("text", "json")
+
 REPEATS = ("last", "first", "error")
 
 LIST = Sequence[str]
@@ -269,6 +271,14 @@ OPTIONS: tuple[Option, ...] = (
         bool,
         False,
         "Leave connection_strategy as it is. By default it is set to lazy, so that a hit never connects anywhere.",
+    ),
+    Option(
+        "ai_cache_log_format",
+        str,
+        "text",
+        "How a call is logged. text: a line to be read. json: one JSON object a line, for programs. Neither has a word "
+        "of a prompt or an answer.",
+        LOG_FORMATS,
     ),
 )
 

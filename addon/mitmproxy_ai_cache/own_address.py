@@ -90,6 +90,7 @@ def answer(path: str, certificate: bytes | None, state: dict[str, object]) -> Re
         f"  status page:   http://{MAGIC_HOST}/ through the proxy, or --dashboard 127.0.0.1:PORT\n"
         "  /ca.pem        the certificate to trust\n"
         "  /healthz       its state\n"
+        "  /metrics       its counts, for Prometheus\n"
     )
     return Response(200 if plain == "/" else 404, _fields("text/plain; charset=utf-8"), text.encode())
 

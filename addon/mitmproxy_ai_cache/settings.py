@@ -11,7 +11,7 @@ from . import units
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
-from .options import MODES, OPTIONS, REPEATS, default_store
+from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
 from .own_address import is_loopback
 from .profiles import named
 from .redact import Pattern, parse_pattern
@@ -62,6 +62,7 @@ class Settings:
     dashboard: tuple[str, int] | None = None
     """Where the status page listens."""
     dashboard_password: str = ""
+    log_format: str = "text"
 
     @property
     def looks_up(self) -> bool:
@@ -137,6 +138,7 @@ class Settings:
             eager=given["eager"],
             dashboard=check.dashboard(),
             dashboard_password=given["dashboard_password"],
+            log_format=check.choice("log_format", LOG_FORMATS),
         )
 
 

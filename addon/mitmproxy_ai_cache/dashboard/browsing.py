@@ -74,7 +74,7 @@ def listed(entry: Entry) -> Listed:
         host_of(entry),
         entry.status,
         entry.stream,
-        entry.input_tokens + entry.output_tokens,
+        entry.usage.total,
         len(entry.request) + len(entry.body),
         entry.namespace,
     )

@@ -43,7 +43,9 @@ _ALWAYS = (
 
 class Access(Enum):
     TOTALS = auto()
-    """Counts, nothing of anybody's calls."""
+    """Sums, nothing of anybody's calls."""
+    COUNTS = auto()
+    """Also by model and host: the metrics."""
     ALL = auto()
 
 
@@ -53,9 +55,11 @@ def access(visit: Visit, password: str, isolated: bool) -> Access:
         raise NotShown(421, "The page is not shown under this name: open it by its address.")
     if password and not _knows(visit.headers.get("authorization"), password):
         raise NotShown(401, "The page has a password.")
-    if visit.door.magic and (isolated or not (visit.door.local or password)):
+    if not visit.door.through_proxy:
+        return Access.ALL
+    if not (visit.door.local or password):
         return Access.TOTALS
-    return Access.ALL
+    return Access.COUNTS if isolated else Access.ALL
 
 
 def check_change(visit: Visit, token: str) -> None:
@@ -87,7 +91,7 @@ def _is_expected(authority: str, door: Door) -> bool:
         name = (urlsplit(f"//{authority}").hostname or "").rstrip(".")
     except ValueError:
         return False
-    if door.magic:
+    if door.host == MAGIC_HOST:
         return name == MAGIC_HOST
     if is_loopback(door.host):
         return is_loopback(name)

@@ -7,7 +7,9 @@ from typing import Any
 
 from .. import units
 from ..cache import Cache
-from ..stats import Stats
+from ..savings import dollars
+from ..stats import Totals
+from . import rendering
 from .chart import chart
 from .guard import Access
 from .recent import STEP, Seen
@@ -24,7 +26,7 @@ class Tile:
     note: str = ""
 
 
-def live_values(cache: Cache, access: Access, span: str, now: float) -> dict[str, Any]:
+def live_values(cache: Cache, totals: Totals, access: Access, span: str, now: float) -> dict[str, Any]:
     """What changes while one looks."""
     recent = cache.stats.recent
     span = span if span in _SPANS else "10m"
@@ -32,7 +34,7 @@ def live_values(cache: Cache, access: Access, span: str, now: float) -> dict[str
     rows = list(recent.calls)[: -ROWS - 1 : -1] if access is Access.ALL else []
     return {
         "version": version_of(cache, span, now),
-        "tiles": tiles(cache.stats),
+        "tiles": tiles(totals),
         "chart": chart(recent.over_time(now, steps, width), width),
         "span": span,
         "spans": tuple(_SPANS),
@@ -47,15 +49,40 @@ def version_of(cache: Cache, span: str, now: float) -> str:
     return f"{cache.stats.recent.count}.{int(now) // STEP}.{span}"
 
 
-def tiles(stats: Stats) -> list[Tile]:
-    hits = stats.statuses["HIT"] + stats.statuses["STALE"]
-    asked = hits + stats.statuses["MISS"]
+def tiles(totals: Totals) -> list[Tile]:
+    hits, saved = totals.hits + totals.stale, totals.saved
+    asked = hits + totals.misses
+    collapsed = f", {totals.collapsed:,} from calls under way" if totals.collapsed else ""
+    unknown = saved.unknown.total()
     return [
-        Tile("Calls", f"{stats.calls:,}", f"{stats.stored:,} stored"),
-        Tile("Hits", f"{hits / asked:.0%}" if asked else "-", f"{hits:,} of {asked:,} looked up"),
-        Tile("Tokens saved", f"{stats.saved_tokens:,}", "as the providers counted them"),
-        Tile("Waiting saved", units.human_duration(stats.saved_seconds), "by the recorded latency"),
+        Tile("Calls", f"{totals.calls:,}", f"{totals.stored:,} stored"),
+        Tile("Hits", f"{hits / asked:.0%}" if asked else "-", f"{hits:,} of {asked:,} looked up{collapsed}"),
+        Tile(
+            "Dollars saved",
+            dollars(saved.dollars) if saved.dollars else "$0",
+            f"{unknown:,} of unknown price" if unknown else "at list prices",
+        ),
+        Tile("Tokens saved", f"{saved.tokens:,}", f"{saved.input_tokens:,} in, {saved.output_tokens:,} out"),
+        Tile("Waiting saved", units.human_duration(saved.seconds), "by the latency that was recorded"),
     ]
+
+
+def state(cache: Cache, entries: int | None) -> list[tuple[str, str]]:
+    """What is set, and how the store is."""
+    settings, store = cache.settings, cache.store
+    found = [("Mode", f"{settings.mode} ({settings.mode_why})" if settings.mode_why else settings.mode)]
+    found.append(("Store", store.url if store.works else f"{store.url}, which does not answer now"))
+    size = f", {rendering.size(store.size)}" if store.size is not None else ""
+    found.append(("Entries", "unknown" if entries is None else f"{entries:,}{size}"))
+    if store.queued:
+        found.append(("Waiting to be written", f"{store.queued:,}"))
+    if store.dropped:
+        found.append(("Writes given up", f"{store.dropped:,}"))
+    if store.failures:
+        found.append(("Store failures", ", ".join(f"{kind} {n:,}" for kind, n in store.failures.most_common(4))))
+    if cache.isolation.kind != "none":
+        found.append(("Entries apart by", cache.isolation.kind))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ..exchange import Exchange
 from ..isolation import CREDENTIAL_HEADERS
 from ..key import KeyRules, counting_headers, public_query
 from ..messages import Headers, Request
+from ..usage import NONE, Usage
 
 SHOWN = 200
 """Calls that are remembered."""
@@ -48,7 +49,7 @@ class Seen(NamedTuple):
     code: int
     seconds: float
     tokens: int
-    """In and out, of the entry that answered."""
+    """In and out, where the answer is kept."""
     key: str
 
 
@@ -85,7 +86,7 @@ class Recent:
         self._asked: OrderedDict[int, Asked] = OrderedDict()
         self._size = 0
 
-    def add(self, exchange: Exchange, note: str = "") -> None:
+    def add(self, exchange: Exchange, note: str = "", usage: Usage = NONE) -> None:
         """A call is over."""
         self.count = number = self.count + 1
         call, entry, status, now = exchange.call, exchange.entry, exchange.status, time.time()
@@ -102,7 +103,7 @@ class Recent:
                 call is not None and call.stream,
                 exchange.status_code,
                 exchange.seconds(),
-                entry.input_tokens + entry.output_tokens if entry is not None else 0,
+                usage.total,
                 exchange.key,
             )
         )

@@ -53,9 +53,7 @@ class Server:
         assert connection is not None
         target = request.uri or "/"
         headers = Headers(request.headers.get_all())
-        response = await self._site.visit(
-            request.method or "GET", target, headers, request.body, Door(False, self._host)
-        )
+        response = await self._site.visit(request.method or "GET", target, headers, request.body, Door(self._host))
         body = b"" if request.method == "HEAD" else response.body
         line = httputil.ResponseStartLine("HTTP/1.1", response.status, _phrase(response.status))
         connection.write_headers(line, _fields(response), body)

@@ -69,7 +69,7 @@ def facts(entry: Entry, now: float) -> list[tuple[str, str]]:
         ("Status", str(entry.status)),
         ("Stored", date(entry.created)),
         ("Age", f"{units.human_duration(max(0.0, now - entry.created))}, may answer {lives}{fresh}"),
-        ("Tokens", f"{entry.input_tokens:,} in, {entry.output_tokens:,} out" if entry.input_tokens else ""),
+        ("Tokens", f"{entry.usage.input:,} in, {entry.usage.output:,} out" if entry.usage.total else ""),
         ("Took", f"{units.human_duration(entry.total)}, first byte after {units.human_duration(entry.first_byte)}"),
         ("Namespace", entry.namespace),
         ("Run", entry.run),

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .. import __version__, conversation
+from .. import __version__, conversation, metrics
 from ..cache import Cache
 from ..entry import Entry
+from ..exchange import Exchange
 from ..messages import Headers, Response
 from ..selection import host_of
 from ..stores import StoreError
@@ -35,12 +36,13 @@ _COUNTED_FOR = 5.0
 
 
 class Site:
-    """`cache` gives the cache of the proxy, while there is one."""
+    """`cache` gives the cache of the proxy, while there is one; `under_way` the calls that are not over."""
 
-    def __init__(self, cache: Callable[[], Cache | None]) -> None:
+    def __init__(self, cache: Callable[[], Cache | None], under_way: Callable[[], list[Exchange]]) -> None:
         self._cache = cache
+        self._under_way = under_way
         self._token = secrets.token_urlsafe(32)
-        self._counted: tuple[float, str] = (0.0, "")
+        self._counted: tuple[float, int | None] = (float("-inf"), None)
         self._one_explanation = asyncio.Lock()
 
     async def visit(self, method: str, target: str, headers: Headers, body: bytes, door: Door) -> Response:
@@ -73,6 +75,9 @@ class Site:
             return Response(200, Headers([("content-type", _ASSETS[visit.path])]), rendering.asset(visit.path[1:]))
         if visit.path in ("/", "/live"):
             return await self._overview(visit, cache, access)
+        if visit.path == metrics.PATH and access is not Access.TOTALS:
+            kind, text = await metrics.answer(cache, self._under_way(), visit.headers.get("accept"))
+            return Response(200, Headers([("content-type", kind)]), text)
         if access is not Access.ALL:
             raise NotShown(403, "Only totals are shown here: entries are kept apart, or you are on another machine.")
         return await self._whole(visit, cache)
@@ -98,35 +103,19 @@ class Site:
 
     async def _overview(self, visit: Visit, cache: Cache, access: Access) -> Response:
         now, span = time.time(), visit.query.get("span", "10m")
-        values = overview.live_values(cache, access, span, now)
+        if visit.path == "/live" and visit.query.get("have") == overview.version_of(cache, span, now):
+            return Response(204, Headers([]), b"")
+        totals = await asyncio.to_thread(cache.stats.totals)  # may read the prices first
+        values = overview.live_values(cache, totals, access, span, now)
         if visit.path == "/live":
-            if visit.query.get("have") == values["version"]:
-                return Response(204, Headers([]), b"")
             return rendering.page("live.html", values)
         state = await self._state(cache)
         return self._page("overview.html", cache, {**values, "state": state, "access": access.name})
 
     async def _state(self, cache: Cache) -> list[tuple[str, str]]:
-        settings, store = cache.settings, cache.store
-        why_mode = f" ({settings.mode_why})" if settings.mode_why else ""
-        found = [("Mode", settings.mode + why_mode), ("Store", store.url), ("Entries", await self._count(cache))]
-        if cache.isolation.kind != "none":
-            found.append(("Kept apart by", cache.isolation.kind))
-        if store.failures:
-            kinds = ", ".join(f"{kind} {count:,}" for kind, count in store.failures.most_common(4))
-            found.append(("Store failures", kinds))
-        return found
-
-    async def _count(self, cache: Cache) -> str:
-        at, text = self._counted
-        if not text or time.monotonic() - at > _COUNTED_FOR:
-            try:
-                async with asyncio.timeout(1):
-                    text = f"{await cache.store.count():,}"
-            except (StoreError, TimeoutError):
-                text = "unknown"
-            self._counted = (time.monotonic(), text)
-        return text
+        if time.monotonic() - self._counted[0] > _COUNTED_FOR:
+            self._counted = (time.monotonic(), await _count(cache))
+        return overview.state(cache, self._counted[1])
 
     async def _entries(self, visit: Visit, cache: Cache) -> Response:
         selection, complaint = browsing.selection_of(visit.query, time.time())
@@ -202,7 +191,7 @@ class Site:
         if wanted is None:
             raise NotShown(400, "Say what to remove.")
         removed, all_of_it = await purging.purge(cache.store, wanted)
-        self._counted = (0.0, "")
+        self._counted = (float("-inf"), None)
         what = "All of it was" if removed < 0 else "1 entry was" if removed == 1 else f"{removed:,} entries were"
         done = f"{what} removed." + ("" if all_of_it else " There is more: remove again.")
         logger.warning("ai-cache: removed through the status page: %s", rendering.visible(wanted.words)[:100])
@@ -211,13 +200,22 @@ class Site:
     async def _delete(self, cache: Cache, entry: Entry) -> Response:
         cache.store.remove(entry.key, entry.namespace)
         await cache.store.flushed()
-        self._counted = (0.0, "")
+        self._counted = (float("-inf"), None)
         logger.warning("ai-cache: entry %s was removed through the status page", entry.key[:12])
         return _see(f"/entries?removed={quote(entry.key[:12])}")
 
     def _page(self, template: str, cache: Cache, values: dict[str, Any]) -> Response:
         common = {"product": __version__, "token": self._token, "mode": cache.settings.mode, "access": "ALL"}
         return rendering.page(template, common | values)
+
+
+async def _count(cache: Cache) -> int | None:
+    """Entries in the store, where it says so at once."""
+    try:
+        async with asyncio.timeout(1):
+            return await cache.store.count()
+    except (StoreError, TimeoutError):
+        return None
 
 
 async def _entry(cache: Cache, key: str) -> Entry:

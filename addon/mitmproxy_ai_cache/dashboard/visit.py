@@ -23,11 +23,11 @@ class NotShown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`magic`: through the proxy, under its own name; else by the port of the page."""
+    """`host`: the address that listens, or the name that only the proxy knows."""
 
-    magic: bool
-    host: str = ""
-    """The address that the port listens on."""
+    host: str
+    through_proxy: bool = False
+    """Not by the page's own port, which only its operator opens."""
     local: bool = True
     """Whether the visitor is on this machine."""
 

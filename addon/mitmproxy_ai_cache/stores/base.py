@@ -50,6 +50,21 @@ class Store(ABC):
         `rights`, `certificate`, `out-of-memory`, `protocol`, `disk`, `broken-entry`, `queue-full`, `too-large`."""
         return Counter()
 
+    @property
+    def works(self) -> bool:
+        """False while calls go on without it: its server is away, its file cannot be read or written."""
+        return True
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of what is kept; None where that would have to be counted."""
+        return None
+
+    @property
+    def queued(self) -> int | None:
+        """Writes on their way; None where there is no queue."""
+        return None
+
     @abstractmethod
     async def open(self) -> None:
         """Make ready for look-ups."""

@@ -35,6 +35,10 @@ class MemoryStore(Store):
     async def open(self) -> None:
         pass
 
+    @property
+    def size(self) -> int:
+        return self._size
+
     async def read(self, key: str, namespace: str = "") -> bytes | None:
         kept = self._entries.get(key)
         if kept is None:

@@ -82,6 +82,14 @@ class RedisStore(Store):
     async def _ping(self) -> None:
         await self._client.get(_ENTRY + "0")
 
+    @property
+    def works(self) -> bool:
+        return not self._state.is_away
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
     # Reading
 
     async def read(self, key: str, namespace: str = "") -> bytes | None:

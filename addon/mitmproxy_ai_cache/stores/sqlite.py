@@ -56,6 +56,20 @@ class SqliteStore(Store):
         await asyncio.wrap_future(self._thread.opened)
         self._look_again = time.monotonic() + _LOOK_EVERY
 
+    @property
+    def works(self) -> bool:
+        return self._thread.well and self._reading.well
+
+    @property
+    def size(self) -> int | None:
+        with suppress(StoreUnavailable):
+            return int(self._rows("SELECT size FROM total")[0][0])
+        return None
+
+    @property
+    def queued(self) -> int:
+        return max(0, self._thread.handed - self._thread.settled)
+
     # Reading
 
     async def read(self, key: str, namespace: str = "") -> bytes | None:

@@ -84,6 +84,10 @@ class StoreThread:
 
     # For the event loop
 
+    @property
+    def well(self) -> bool:
+        return self._health.well
+
     def start(self) -> None:
         self._thread.start()
 
