@@ -36,7 +36,6 @@ _ALWAYS = (
     # request `Origin` header"), and a form of somebody else's could not be told from them.
     ("referrer-policy", "same-origin"),
     ("cache-control", "no-store"),
-    ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
 )
 
