@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,30 @@ class Browser:
         self.driver.get(url)
 
     def width(self, pixels: int, height: int = 900) -> None:
-        self._tell(
-            "Emulation.setDeviceMetricsOverride", width=pixels, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self._tell("Emulation.setDeviceMetricsOverride", width=pixels, height=height, deviceScaleFactor=1, mobile=False)
 
     def dark(self, dark: bool) -> None:
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        features = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce"},  # a picture is not to be taken halfway
+        ]
         self._tell("Emulation.setEmulatedMedia", features=features)
 
     def click(self, selector: str) -> None:
         self.one(selector).click()
+
+    def follow(self, selector: str) -> None:
+        """Click what leads to another page, and wait for that."""
+        self.leave(self.one(selector).click)
+
+    def leave(self, deed: Callable[[], None]) -> None:
+        """Do what leads to another page, and wait for that."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        self.run("window.before = true")
+        deed()
+        there = "return window.before === undefined && document.readyState === 'complete'"
+        WebDriverWait(self.driver, 15).until(lambda driver: driver.execute_script(there))
 
     def one(self, selector: str) -> Any:
         """The first element, which is waited for."""

@@ -90,11 +90,12 @@ def test_from_the_overview_to_an_entry_to_the_explanation_of_its_miss_to_its_pur
     providers.answer = answer
     proxy = start("ai_cache_dashboard=127.0.0.1:0")
     page, client = page_of(proxy), client_of(proxy)
+    browser.dark(False)
     browser.open(page)
     assert "No AI call has come yet" in browser.text
 
     def ask(one: Recorded, body: bytes) -> str:
-        return client.request(one.url, body, {name: value for name, value in one.request_headers}).cache
+        return client.request(one.url, body, dict(one.request_headers)).cache
 
     first = [ask(one, one.request_body) for one in chosen]
     again = [ask(one, one.request_body) for one in chosen]
@@ -110,14 +111,19 @@ def test_from_the_overview_to_an_entry_to_the_explanation_of_its_miss_to_its_pur
     browser.one("tr.misses")  # the list has followed by itself
     browser.open(page)
     assert "200\n" in browser.text
-    for name, width, dark in (("light", 1280, False), ("dark", 1280, True), ("narrow", 400, False), ("wide", 1600, False)):
+    for name, width, dark in (
+        ("light", 1280, False),
+        ("dark", 1280, True),
+        ("narrow", 400, False),
+        ("wide", 1600, False),
+    ):
         browser.width(width)
         browser.dark(dark)
         browser.picture(pictures / f"overview-{name}.png")
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
     browser.width(1280)
 
-    browser.click("tr.misses a.key")
+    browser.follow("tr.misses a.key")
     assert browser.path.startswith("/entries/")
     assert "2026-11-22" in browser.text
     assert "an answer" in browser.text
@@ -126,7 +132,7 @@ def test_from_the_overview_to_an_entry_to_the_explanation_of_its_miss_to_its_pur
     browser.picture(pictures / "entry-dark.png")
     browser.dark(False)
 
-    browser.click("tr.misses .badge")
+    browser.follow("tr.misses .badge")
     assert browser.path.startswith("/calls/")
     assert "messages[0].content" in browser.text
     assert "2026-11-21" in browser.one(".was").text
@@ -136,14 +142,19 @@ def test_from_the_overview_to_an_entry_to_the_explanation_of_its_miss_to_its_pur
     browser.picture(pictures / "miss-narrow.png")
     browser.width(1280)
 
-    browser.click("a[href^='/purge?what=model']")
+    browser.follow("a[href^='/purge?what=model']")
     assert "gpt-4o" in browser.text
     browser.picture(pictures / "purge-light.png")
     before = int(browser.run("return document.querySelectorAll('tbody tr').length"))
     assert before >= 2
-    browser.click("form[method=post] button")
+    browser.follow("form[method=post] button")
     assert "removed." in browser.text
-    assert client.request(OPENAI, chat("What is the weather in Paris on 2026-11-22? Please be brief.", temperature=0)).cache == "MISS"
+    assert (
+        client.request(
+            OPENAI, chat("What is the weather in Paris on 2026-11-22? Please be brief.", temperature=0)
+        ).cache
+        == "MISS"
+    )
 
     browser.open(page + "/entries")
     browser.picture(pictures / "entries-light.png")
@@ -168,13 +179,19 @@ def test_hostile_content_is_text_and_no_script_runs(
     proxy = start("ai_cache_dashboard=127.0.0.1:0")
     page, client = page_of(proxy), client_of(proxy)
     tools = [{"type": "function", "function": {"name": HOSTILE, "description": HOSTILE, "parameters": {"a": HOSTILE}}}]
-    picture = {"type": "image_url", "image_url": {"url": "data:image/svg+xml;base64," + base64.b64encode(b"<svg onload='document.title=1'/>").decode()}}
+    picture = {
+        "type": "image_url",
+        "image_url": {
+            "url": "data:image/svg+xml;base64," + base64.b64encode(b"<svg onload='document.title=1'/>").decode()
+        },
+    }
+    called = {"name": HOSTILE, "arguments": HOSTILE}
     body = {
         "model": "gpt-4o\x1b[31m<script>document.title='ran'</script>\u202e",
         "messages": [
             {"role": "<script>x</script>", "content": HOSTILE},
             {"role": "user", "content": [{"type": "text", "text": HOSTILE}, picture]},
-            {"role": "assistant", "tool_calls": [{"id": HOSTILE, "type": "function", "function": {"name": HOSTILE, "arguments": HOSTILE}}]},
+            {"role": "assistant", "tool_calls": [{"id": HOSTILE, "type": "function", "function": called}]},
             {"role": "tool", "tool_call_id": HOSTILE, "content": HOSTILE},
         ],
         "tools": tools,
@@ -185,8 +202,14 @@ def test_hostile_content_is_text_and_no_script_runs(
     body["messages"][0]["content"] += "!"  # type: ignore[index]
     client.request(OPENAI, json.dumps(body).encode(), headers)
     key = got.headers["x-ai-cache-key"]
-    paths = ["/", "/entries", "/entries?text=%3Cscript%3Edocument.title%3D1%3C/script%3E%00%1B", f"/entries/{key}"]
-    paths += [f"/entries/{key}?view=raw", "/calls/1", "/calls/2", "/purge?what=model&value=*script*", "/purge?done=<script>1</script>"]
+    paths = ["/", "/entries", "/entries?text=%3Cscript%3Edocument.title%3D1%3C/script%3E", f"/entries/{key}"]
+    paths += [
+        f"/entries/{key}?view=raw",
+        "/calls/1",
+        "/calls/2",
+        "/purge?what=model&value=*script*",
+        "/purge?done=<script>1</script>",
+    ]
     browser.complaints()
     for path in paths:
         browser.open(page + path)
@@ -239,16 +262,13 @@ def test_the_page_works_by_the_keyboard_alone(
     assert browser.run("return document.activeElement.getAttribute('href')") == "/calls/2"
     browser.press("k")
     assert browser.run("return document.activeElement.getAttribute('href')") == "/calls/3"
-    browser.press("\ue007")  # Enter
-    browser.one(".crumbs")
+    browser.leave(lambda: browser.press("\ue007"))  # Enter
     assert browser.path == "/calls/3"
-    browser.press("/")
-    browser.one("[data-search]")
+    browser.leave(lambda: browser.press("/"))
     assert browser.path == "/entries"
     browser.press("/")
     browser.press("question 1")
-    browser.press("\ue007")
-    browser.one("[data-search][value='question 1']")
+    browser.leave(lambda: browser.press("\ue007"))
     assert browser.run("return document.querySelectorAll('tbody tr').length") == 1
 
 
@@ -262,10 +282,10 @@ def test_the_page_is_at_the_magic_host_through_the_proxy(
     with chromium(tmp_path / "chromium", proxy.url) as browser:
         browser.open("http://ai-cache.internal/")
         assert "gpt-4o" in browser.text
-        browser.click("a.key")
+        browser.follow("a.key")
         assert "hello" in browser.text
         browser.click("section.danger summary")
-        browser.click("button.danger")  # a form that is sent without Sec-Fetch-Site: the name has no TLS
+        browser.follow("button.danger")  # a form that is sent without Sec-Fetch-Site: the name has no TLS
         assert "was removed" in browser.text
         assert browser.complaints() == []
     assert client.request(OPENAI, chat("hello")).cache == "MISS"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _SENTENCES = {
-    "no-entry": "Nothing is stored under the key of this request.",
+    "no-entry": "Nothing was stored under the key of this request.",
     "expired": "An answer is stored, and it is older than it may be (ai_cache_ttl).",
     "older-than-max-age": "An answer is stored, and it is older than the request's max-age allows.",
     "no-cache": "The request says Cache-Control: no-cache.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 import time
@@ -79,6 +80,7 @@ def _environment() -> jinja2.Environment:
         "exact": escape,  # what a form sends back
         "duration": units.human_duration,
         "grouped": lambda number: f"{number:,}",
+        "literal": glob.escape,
         "milliseconds": milliseconds,
         "pretty": pretty,
         "short": lambda key: key[:12] + key[64:],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .. import units
 from ..entry import Entry
 from ..messages import Headers, Response
+from ..selection import host_of
 from .rendering import LONGEST, date
 
 RAW_LONGEST = 64_000
@@ -16,13 +17,14 @@ RAW_LONGEST = 64_000
 _INLINE = 8_000
 """Characters of a body that stand in a command."""
 
-_CREDENTIALS = {
-    "anthropic": "x-api-key: $ANTHROPIC_API_KEY",
-    "gemini": "x-goog-api-key: $GEMINI_API_KEY",
-    "cohere": "Authorization: Bearer $CO_API_KEY",
-    "openai": "Authorization: Bearer $OPENAI_API_KEY",
-}
-"""By how protocols' names begin. Never a credential of anybody: none is stored."""
+_CREDENTIALS = (
+    ("api.openai.com", "Authorization: Bearer $OPENAI_API_KEY"),
+    ("api.anthropic.com", "x-api-key: $ANTHROPIC_API_KEY"),
+    ("generativelanguage.googleapis.com", "x-goog-api-key: $GEMINI_API_KEY"),
+    (".amazonaws.com", "Authorization: Bearer $AWS_BEARER_TOKEN_BEDROCK"),
+    (".azure.com", "api-key: $AZURE_OPENAI_API_KEY"),
+)
+"""By the ends of hosts. Never a credential of anybody: none is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,8 @@ def curl(entry: Entry) -> str:
     """A command that asks the provider again. Long bodies, and those that are no text, come from the download."""
     words = ["curl", "-X", shlex.quote(entry.method), shlex.quote(entry.url)]
     lines = [" ".join(words)]
-    credential = next(
-        (text for begin, text in _CREDENTIALS.items() if entry.protocol.startswith(begin)),
-        "Authorization: Bearer $API_KEY",
-    )
+    host = host_of(entry)
+    credential = next((field for end, field in _CREDENTIALS if host.endswith(end)), "Authorization: Bearer $API_KEY")
     lines.append(f'-H "{credential}"')
     lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in entry.request_headers]
     if entry.request:

@@ -31,7 +31,7 @@ _ASSETS = {
     "/icon.svg": "image/svg+xml",
 }
 _KEY = re.compile(r"[0-9a-f]{6,64}(-\d{1,9})?")
-_COUNTED_FOR = 5.0
+_COUNTED_FOR = 2.0
 """Seconds that the number of entries is believed."""
 
 
@@ -123,7 +123,7 @@ class Site:
         values = {
             "query": {name: visit.query.get(name, "") for name in browsing.FIELDS},
             "complaint": complaint,
-            "rows": [browsing.listed(entry) for entry in page.entries],
+            "rows": await _listed(page.entries),
             "next": browsing.next_link(visit.query, page),
             "complete": page.complete,
             "first": not visit.query.get("after"),
@@ -178,7 +178,7 @@ class Site:
         values = {
             "wanted": wanted,
             "kinds": purging.KINDS,
-            "rows": [browsing.listed(entry) for entry in page.entries[:10]] if page else [],
+            "rows": await _listed(page.entries[:10]) if page else [],
             "count": len(page.entries) if page else 0,
             "more": page is not None and (len(page.entries) > 100 or not page.complete),
             "removes": cache.settings.stores,
@@ -207,6 +207,10 @@ class Site:
     def _page(self, template: str, cache: Cache, values: dict[str, Any]) -> Response:
         common = {"product": __version__, "token": self._token, "mode": cache.settings.mode, "access": "ALL"}
         return rendering.page(template, common | values)
+
+
+async def _listed(entries: list[Entry]) -> list[browsing.Listed]:
+    return await asyncio.to_thread(lambda: [browsing.listed(entry) for entry in entries])
 
 
 async def _count(cache: Cache) -> int | None:

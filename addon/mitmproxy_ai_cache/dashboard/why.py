@@ -22,25 +22,28 @@ _TIME = 2.0
 
 async def explanation(cache: Cache, seen: Seen, asked: Asked) -> tuple[Explanation, int]:
     """And with how many entries it was compared. Raises `StoreError`."""
-    began = seen.at - seen.seconds
-    entries = await _entries(cache, Selection(host=glob.escape(seen.host), before=began))
+    entries = await _entries(cache, seen, Selection(host=glob.escape(seen.host), before=seen.at))
     if not entries:
-        entries = await _entries(cache, Selection(before=began))
+        entries = await _entries(cache, seen, Selection(before=seen.at))
     call = cache.registry.recognise(asked.request, bodies.read(asked.request, 1 << 31))
     miss = Miss(asked.request, call, cache.settings.key_rules, asked.namespace, seen.key, seen.reason)
     return await asyncio.to_thread(lambda: Recorded(entries, cache.registry).explain(miss)), len(entries)
 
 
-async def _entries(cache: Cache, selection: Selection) -> list[Entry]:
-    """Without their answers, which are not compared."""
+async def _entries(cache: Cache, seen: Seen, selection: Selection) -> list[Entry]:
+    """Without their answers, which are not compared, and without what the call itself has left."""
     found: list[Entry] = []
     size, after = 0, ""
     ends = asyncio.get_running_loop().time() + _TIME
     while len(found) < _ENTRIES and size < _BYTES and (left := ends - asyncio.get_running_loop().time()) > 0:
         page = await cache.store.browse(selection, after, _AT_ONCE, left)
-        found += [replace(entry, body=b"") for entry in page.entries]
+        found += [replace(entry, body=b"") for entry in page.entries if not _is_own(entry, seen)]
         size += sum(len(entry.request) for entry in page.entries)
         after = page.next
         if not after:
             break
     return found
+
+
+def _is_own(entry: Entry, seen: Seen) -> bool:
+    return entry.key == seen.key and entry.created >= seen.at - seen.seconds
