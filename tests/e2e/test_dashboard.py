@@ -221,7 +221,7 @@ def test_hostile_content_is_text_and_no_script_runs(
     browser.open(f"{page}/entries/{key}")
     assert "<script>document.title='ran'</script>" in browser.text
     assert "{{ 7 * 7 }}" in browser.text
-    assert "\u241b[31mred \u2400nul \\u202eesrever" in browser.text
+    assert "\\x1b[31mred \\x00nul \\u202eesrever" in browser.text
     browser.picture(pictures / "hostile.png")
     assert browser.complaints() == []
 

@@ -28,15 +28,13 @@ them."""
 
 
 def visible(text: str) -> str:
-    r"""`text` with what is not seen spelled out: NUL as ␀, an override of the direction as \u202e."""
+    r"""`text` with what is not seen spelled out: NUL as \x00, an override of the direction as \u202e."""
     return text if text.isascii() and text.isprintable() else _INVISIBLE.sub(_spelled, text)
 
 
 def _spelled(match: re.Match[str]) -> str:
     number = ord(match[0])
-    if number < 0x20:
-        return chr(0x2400 + number)
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def pretty(text: str) -> str:
