@@ -20,6 +20,8 @@ import zstandard
 from .usage import Usage
 
 _ANSWER, _REQUEST = b"AIC1", b"AIQ1"
+_PLAIN, _ZSTD = b'"zstd":false}', b'"zstd":true}'
+"""How heads end that were packed here."""
 _COMPRESS_FROM = 1024
 """Bytes. Below it the gain is smaller than what it costs on a hit."""
 _MAX_RATIO, _MAX_FREE = 1000, 64 << 20
@@ -142,6 +144,38 @@ class Entry:
             raise BrokenEntry(str(error)) from None
 
 
+def peek_answer(answer: bytes) -> tuple[bytes, bool]:
+    """The body of a packed answer and whether it is compressed, unchecked: to look through many entries quickly.
+
+    Raises `BrokenEntry`.
+    """
+    try:
+        (size,) = struct.unpack_from(">I", answer, 4 + _DIGEST)
+    except struct.error as error:
+        raise BrokenEntry(str(error)) from None
+    end = 8 + _DIGEST + size
+    if answer.endswith(_PLAIN, 0, end):
+        return answer[end:], False
+    return answer[end:], answer.endswith(_ZSTD, 0, end) or bool(peek_head(answer).get("zstd"))
+
+
+def peek_head(answer: bytes) -> dict[str, Any]:
+    """The head of a packed answer, unchecked. Raises `BrokenEntry`."""
+    try:
+        (size,) = struct.unpack_from(">I", answer, 4 + _DIGEST)
+        head = orjson.loads(answer[8 + _DIGEST : 8 + _DIGEST + size])
+    except (struct.error, ValueError) as error:
+        raise BrokenEntry(str(error)) from None
+    if not isinstance(head, dict):
+        raise BrokenEntry("no head")
+    return head
+
+
+def peek_request(request: bytes) -> tuple[bytes, bool]:
+    """The body of a packed request and whether it is compressed, unchecked."""
+    return request[5 + _DIGEST :], request[4 + _DIGEST : 5 + _DIGEST] == b"\1"
+
+
 def tokens_of(usage: Usage) -> dict[str, Any]:
     """The fields of an entry that say `usage`."""
     return dict(zip(_USAGE, usage, strict=True))
@@ -205,7 +239,12 @@ def _compressed(data: bytes) -> tuple[bytes, bool]:
 def _decompressed(data: bytes, compressed: bool) -> bytes:
     if not compressed:
         return data
+    return decompress(data, zstandard.ZstdDecompressor())
+
+
+def decompress(data: bytes, decompressor: zstandard.ZstdDecompressor) -> bytes:
+    """A compressed body. Raises `BrokenEntry`, `ZstdError` and `MemoryError`."""
     size = zstandard.frame_content_size(data)
     if not 0 <= size <= _MAX_FREE + _MAX_RATIO * len(data):
         raise BrokenEntry("a body of no or of no likely size")
-    return zstandard.ZstdDecompressor().decompress(data)
+    return decompressor.decompress(data)

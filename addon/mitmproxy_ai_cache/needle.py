@@ -26,7 +26,7 @@ _ESCAPED_BARE = re.compile(rb"\\u00(?:2[0134589aAcCdDeE]|3[0-9aAbBfF]|[457][0-9a
 class Needle:
     """`text` as it may stand in a body."""
 
-    __slots__ = ("_bare", "_loose", "_plain", "text")
+    __slots__ = ("_anchor", "_bare", "_escaped", "_loose", "_plain", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -35,6 +35,8 @@ class Needle:
         self._bare = b""
         """The longest part that never is."""
         self._loose: re.Pattern[bytes] | None = None
+        foreign = next((character for character in text if character > "\x7f"), "")
+        self._anchor, self._escaped = foreign.encode("utf-8", "replace"), b"u%04x" % _first_unit(foreign)
         if not _HALF.search(text) and "\ufffd" not in text:
             self._plain = text.encode() if _BARE.fullmatch(text) else None
             self._bare = max(_BARE.findall(text), key=len, default="").encode()
@@ -46,12 +48,18 @@ class Needle:
         return self._may_be_in(body) and _in_text(body, self.text)
 
     def _may_be_in(self, body: bytes) -> bool:
-        """False only where it is not. True where it nearly always is."""
+        """False only where it is not. True where it nearly always is; what stands there plainly was seen before."""
         if self._loose is None:
             return True
-        if self._bare in body and (self._plain is not None or self._loose.search(body)):
+        if self._plain is None and self._bare in body and self._has_anchor(body) and self._loose.search(body):
             return True
         return b"\\u00" in body and _ESCAPED_BARE.search(body) is not None
+
+    def _has_anchor(self, body: bytes) -> bool:
+        """Whether a form of its first character beyond ASCII is there: to find some bytes is quicker than to match."""
+        if not self._anchor:
+            return True
+        return self._anchor in body or (b"\\u" in body and self._escaped in body.lower())
 
 
 def _forms(piece: str) -> bytes:
@@ -66,6 +74,10 @@ def _forms(piece: str) -> bytes:
     if letter := _LETTERS.get(piece):
         forms.append(letter.encode())
     return rb"\\*+(?:" + b"|".join(forms) + b")"
+
+
+def _first_unit(character: str) -> int:
+    return int.from_bytes(character.encode("utf-16-be", "surrogatepass")[:2])
 
 
 def _in_text(body: bytes, text: str) -> bool:

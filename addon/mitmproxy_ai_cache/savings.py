@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from .entry import Entry
 from .pricing import PRICES, PriceList
@@ -184,7 +185,7 @@ class EntrySum:
 
     def add(self, entry: Entry) -> None:
         """Of an entry only what it says of itself is looked at: its bodies need not be there."""
-        host = entry.url.partition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")[0]
+        host = _host_of(entry.url)
         self._ledger.save(self._ledger.row(entry.protocol, entry.model, host), entry, host, entry.total)
 
     def rows(self) -> list[Row]:
@@ -208,7 +209,7 @@ def in_words(saved: Saved, duration: Callable[[float], str]) -> str:
     """`1,234 tokens, $0.0123 and 12 s of waiting`, without what is nothing."""
     parts = []
     if saved.tokens:
-        parts.append(f"{saved.tokens:,} tokens")
+        parts.append(f"{saved.tokens:,} token{'s' if saved.tokens != 1 else ''}")
     if saved.dollars:
         parts.append(dollars(saved.dollars))
     if saved.seconds >= 0.05:
@@ -219,6 +220,13 @@ def in_words(saved: Saved, duration: Callable[[float], str]) -> str:
 def dollars(amount: Decimal) -> str:
     """`$12.34`, and as many digits as a small amount needs to be one."""
     return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}" if amount >= Decimal("0.00005") else "under $0.0001"
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _bounded(counter: Counter[str], name: str, count: int) -> None:

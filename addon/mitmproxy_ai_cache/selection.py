@@ -55,8 +55,13 @@ EVERYTHING = Selection(all=True)
 
 def host_of(entry: Entry) -> str:
     """Lower case; empty for a URL that has none."""
+    return host_in(entry.url)
+
+
+@lru_cache(maxsize=1024)
+def host_in(url: str) -> str:
     try:
-        return urlsplit(entry.url).hostname or ""
+        return urlsplit(url).hostname or ""
     except ValueError:
         return ""
 

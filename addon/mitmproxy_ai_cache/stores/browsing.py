@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ..entry import Entry
 from ..selection import EVERYTHING, Selection
+
+_PLACE = re.compile(r"(-?\d{1,20}(?:\.\d{1,30})?(?:e[+-]?\d{1,3})?) (\S+) (.*)", re.ASCII | re.DOTALL)
+_NO_PAGE = "there is no such page; begin at the first one"
 
 
 class NoSuchPage(ValueError):
@@ -26,6 +30,8 @@ class Page:
     """False where the time ended before as many were found as were asked for; `next` then goes on searching."""
     searched: int = 0
     """Entries that were looked at for this page."""
+    unreadable: int = 0
+    """Of these: damaged, or encrypted with another key."""
 
 
 def meant(selection: Selection) -> Selection:
@@ -37,7 +43,7 @@ async def page_of(entries: AsyncIterator[Entry], selection: Selection, after: st
     """A page of entries that come in no order: all are looked at. Raises `NoSuchPage`."""
     place = place_of(after) if after else None
     selection = meant(selection)
-    found: dict[tuple[float, str, str], Entry] = {}  # an entry may come twice
+    found: dict[Rank, Entry] = {}  # an entry may come twice
     searched = 0
     async for entry in entries:
         searched += 1
@@ -51,20 +57,28 @@ async def page_of(entries: AsyncIterator[Entry], selection: Selection, after: st
     return Page(shown, place_after(shown[-1]) if shown and len(ranked) > limit else "", True, searched)
 
 
-def rank_of(entry: Entry) -> tuple[float, str, str]:
-    """Sorts the newest first."""
+Rank = tuple[float, str, str]
+"""Sorts the newest first."""
+
+
+def rank_of(entry: Entry) -> Rank:
     return -entry.created, entry.key, entry.namespace
 
 
 def place_after(entry: Entry) -> str:
-    return f"{entry.created!r} {entry.key} {entry.namespace}"
+    return f"{float(entry.created)!r} {entry.key} {entry.namespace}"
 
 
-def place_of(after: str) -> tuple[float, str, str]:
+def place_of(after: str) -> Rank:
     """The rank of the entry that `place_after` named. Raises `NoSuchPage`."""
-    created, _, rest = after.partition(" ")
-    key, _, namespace = rest.partition(" ")
-    try:
-        return -float(created), key, namespace
-    except ValueError:
-        raise NoSuchPage("there is no such page; begin at the first one") from None
+    found = _PLACE.fullmatch(after)
+    if found is None:
+        raise NoSuchPage(_NO_PAGE)
+    return -float(found[1]), found[2], found[3]
+
+
+def number_of(after: str) -> int:
+    """Of a store whose places are numbers. Raises `NoSuchPage`."""
+    if not (after.isascii() and after.isdecimal() and len(after) < 19):
+        raise NoSuchPage(_NO_PAGE)
+    return int(after)
