@@ -52,7 +52,7 @@ def read(value: Json, model: str = "") -> Asked:
     for name in _WRAPPED:
         if inner := mapping(body.get(name)):
             body = {**{key: held for key, held in body.items() if key != name}, **inner}
-    if not body:
+    if not body and value != {}:
         return Asked(messages=(Message("user", (Other("body", as_json(value)),)),) if value is not None else ())
     used: set[str] = set()
     said: list[Message] = []
