@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -89,15 +91,7 @@ class Entry:
 
     @property
     def usage(self) -> Usage:
-        return Usage(
-            self.input_tokens,
-            self.output_tokens,
-            self.cache_read_tokens,
-            self.cache_write_tokens,
-            self.cache_write_1h_tokens,
-            self.audio_input_tokens,
-            self.audio_output_tokens,
-        )
+        return Usage(*counts_of(self))
 
     def pack_answer(self) -> bytes:
         head = {name: value for name, value in asdict(self).items() if name not in _NOT_PACKED}
@@ -191,6 +185,8 @@ _USAGE = (
     "audio_output_tokens",
 )
 """In the order of `Usage`."""
+counts_of: Callable[[Entry], tuple[int, ...]] = attrgetter(*_USAGE)
+"""The counts of `Usage` without its name: for hits, which count by them."""
 _NOT_PACKED = frozenset({"body", "request"})
 _ZERO_IF_ABSENT = frozenset(_USAGE[2:])
 """Nearly always zero, and every hit reads them."""
