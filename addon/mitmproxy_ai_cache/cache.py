@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from . import body as bodies
 from . import policy, protocols, refusals, replay
-from .dashboard.recent import Asked, asked_of
+from .dashboard.recent import asked_of
 from .entry import Entry
 from .exchange import Exchange
 from .explaining import Explainer
@@ -61,19 +61,13 @@ class Cache:
         self._explainer = Explainer(settings, store, self.registry)
         self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
         self.flights = self.keeper.flights
-        self.stats.recent.keep = self._asked
+        self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
         self._store_works = True
         self._warned_of_claims = False
 
     def concerns(self, method: str, host: str, path: str) -> bool:
         """Whether the head alone says that this request may be ours."""
         return self.settings.mode != "off" and (host in self.hosts or self.registry.may_be_call(method, path))
-
-    def _asked(self, exchange: Exchange) -> Asked | None:
-        """What the status page may show of a request that missed: nothing where entries are kept apart."""
-        if self.isolation.kind != "none":
-            return None
-        return asked_of(exchange, self.settings.key_rules, policy.namespace(self.settings, exchange.request))
 
     # The request
 

@@ -102,7 +102,7 @@ class Stats:
             self._served[exchange.key] += 1
         sooner = max(0.0, entry.total - exchange.seconds())
         self.ledger.save(row, entry, exchange.request.host, sooner)
-        self.recent.add(exchange, "", entry.usage)
+        self.recent.add(exchange, "", entry.input_tokens + entry.output_tokens)
         if logger.isEnabledFor(logging.INFO):
             self._log(exchange, f"age {units.human_duration(exchange.age)}", entry.usage, sooner)
 
@@ -133,7 +133,7 @@ class Stats:
             self.not_stored[kept] += 1
         note = kept if kept in ("stored", "") else f"not stored: {kept}"
         usage = entry.usage if entry is not None else NONE
-        self.recent.add(exchange, note, usage)
+        self.recent.add(exchange, note, usage.total)
         self._log(exchange, "" if exchange.status == "BYPASS" else note, usage)
         if entry is not None and isinstance(exchange.capture, LiveStream):
             stream = exchange.capture

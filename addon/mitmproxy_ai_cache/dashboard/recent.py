@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .. import policy
 from ..exchange import Exchange
-from ..isolation import CREDENTIAL_HEADERS
-from ..key import KeyRules, counting_headers, public_query
+from ..isolation import CREDENTIAL_HEADERS, Isolation
+from ..key import counting_headers, public_query
 from ..messages import Headers, Request
-from ..usage import NONE, Usage
+from ..settings import Settings
 
 SHOWN = 200
 """Calls that are remembered."""
@@ -86,7 +87,7 @@ class Recent:
         self._asked: OrderedDict[int, Asked] = OrderedDict()
         self._size = 0
 
-    def add(self, exchange: Exchange, note: str = "", usage: Usage = NONE) -> None:
+    def add(self, exchange: Exchange, note: str = "", tokens: int = 0) -> None:
         """A call is over."""
         self.count = number = self.count + 1
         call, entry, status, now = exchange.call, exchange.entry, exchange.status, time.time()
@@ -103,7 +104,7 @@ class Recent:
                 call is not None and call.stream,
                 exchange.status_code,
                 exchange.seconds(),
-                usage.total,
+                tokens,
                 exchange.key,
             )
         )
@@ -128,10 +129,6 @@ class Recent:
         """The request of a call that missed, while it is remembered."""
         return self._asked.get(number)
 
-    def forget_requests(self) -> None:
-        self._asked.clear()
-        self._size = 0
-
     def over_time(self, now: float, steps: int, width: int) -> list[Count]:
         """`steps` counts that end now, the oldest first, each of `width` times `STEP` seconds."""
         last = int(now) // (STEP * width)
@@ -152,14 +149,15 @@ class Recent:
             self._size -= len(gone.request.body or b"")
 
 
-def asked_of(exchange: Exchange, rules: KeyRules, namespace: str) -> Asked | None:
-    """What of a request its explanation needs: no field that does not count, no credential. None where it is large."""
+def asked_of(exchange: Exchange, settings: Settings, isolation: Isolation) -> Asked | None:
+    """What of a request its explanation needs: no field that does not count, no credential. None where it is large, or
+    where entries are kept apart."""
     call, request = exchange.call, exchange.request
-    if call is None or len(call.body.raw) > _LARGEST:
+    if call is None or len(call.body.raw) > _LARGEST or isolation.kind != "none":
         return None
     fields = [
         (name, value)
-        for name, value in counting_headers(call, request, rules.headers)
+        for name, value in counting_headers(call, request, settings.key_rules.headers)
         if name not in CREDENTIAL_HEADERS and name not in ("host", "content-type")
     ]
     fields += [(name, request.headers.get(name)) for name in ("host", "content-type") if name in request.headers]
@@ -174,4 +172,4 @@ def asked_of(exchange: Exchange, rules: KeyRules, namespace: str) -> Asked | Non
         call.body.raw,
         authority=request.authority,
     )
-    return Asked(slim, namespace)
+    return Asked(slim, policy.namespace(settings, request))
