@@ -31,19 +31,15 @@ async def explanation(cache: Cache, seen: Seen, asked: Asked) -> tuple[Explanati
 
 
 async def _entries(cache: Cache, seen: Seen, selection: Selection) -> list[Entry]:
-    """Without their answers, which are not compared, and without what the call itself has left."""
+    """Without their answers, which are not compared. What has the key of a call that found none came later."""
     found: list[Entry] = []
     size, after = 0, ""
     ends = asyncio.get_running_loop().time() + _TIME
     while len(found) < _ENTRIES and size < _BYTES and (left := ends - asyncio.get_running_loop().time()) > 0:
         page = await cache.store.browse(selection, after, _AT_ONCE, left)
-        found += [replace(entry, body=b"") for entry in page.entries if not _is_own(entry, seen)]
+        found += [replace(entry, body=b"") for entry in page.entries if entry.key != seen.key]
         size += sum(len(entry.request) for entry in page.entries)
         after = page.next
         if not after:
             break
     return found
-
-
-def _is_own(entry: Entry, seen: Seen) -> bool:
-    return entry.key == seen.key and entry.created >= seen.at - seen.seconds
