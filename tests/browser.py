@@ -106,7 +106,8 @@ def chromium(profile: Path, proxy: str = "") -> Iterator[Browser]:
     options.binary_location = CHROMIUM or ""
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-        "--disable-component-update", "--no-first-run", "--force-color-profile=srgb", f"--user-data-dir={profile}",
+        "--disable-component-update", "--no-first-run", "--hide-scrollbars",
+        "--force-color-profile=srgb", f"--user-data-dir={profile}",
     ):  # fmt: skip
         options.add_argument(argument)
     if proxy:

@@ -73,6 +73,7 @@ def mixed(count: int) -> list[Recorded]:
     return chosen[:count]
 
 
+@pytest.mark.slow
 @needs_corpus
 def test_from_the_overview_to_an_entry_to_the_explanation_of_its_miss_to_its_purge(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf, browser: Browser, pictures: Path
