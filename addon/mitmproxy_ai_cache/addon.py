@@ -14,12 +14,12 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, memory_origin, mends, metrics, websockets
+from . import __version__, bridge, isolation, memory_origin, mends, websockets
 from .cache import Cache
 from .exchange import Exchange
 from .flight import Flight
 from .isolation import Isolation
-from .messages import Headers, Response
+from .messages import Response
 from .options import OPTIONS, SECRETS
 from .protocols.base import Ending
 from .refusals import proxy_user_required
@@ -64,6 +64,7 @@ class AICache:
         self._tunnel_users: dict[str, str] = {}
         self._scopes = Scopes()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
+        self._page = bridge.StatusPage(lambda: self.cache, lambda: [call.exchange for call in self._calls.values()])
 
     # Options
 
@@ -95,6 +96,8 @@ class AICache:
             raise SettingsError("ai_cache_mode=replay cannot be strict with ai_cache_eager; unset one of them")
         if self._running and (settings.store, settings.max_size) != (self._settings.store, self._settings.max_size):
             raise SettingsError("ai_cache_store and ai_cache_max_size cannot change while the proxy runs; restart it")
+        if self._running and settings.dashboard != self._settings.dashboard:
+            raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
         self._settings = settings
         if self.cache is not None:
             self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
@@ -151,6 +154,8 @@ class AICache:
         self.cache = Cache(settings, store, self._isolation())
         self._running = True
         self._announce(self._first_line(store, entries))
+        if settings.dashboard is not None:
+            self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
         if not self._is_local() and not ctx.options.proxyauth:
@@ -179,6 +184,7 @@ class AICache:
 
     async def _stop(self) -> None:
         self._running = False
+        await self._page.close()
         cache, self.cache = self.cache, None  # what still comes passes, or is refused by a strict replay
         if cache is not None:
             await cache.close()
@@ -294,10 +300,8 @@ class AICache:
     async def _own_answer(self, flow: http.HTTPFlow) -> Response:
         if flow.request.path.startswith(PREFIX):
             return await self._control.answer(bridge.control_call(flow), self.cache)
-        if flow.request.path.partition("?")[0] == metrics.PATH and self.cache is not None:
-            under_way = [call.exchange for call in self._calls.values()]
-            content_type, body = await metrics.answer(self.cache, under_way, flow.request.headers.get("accept", ""))
-            return Response(200, Headers([("content-type", content_type), ("cache-control", "no-store")]), body)
+        if bridge.is_for_the_page(flow):
+            return await self._page.answer(flow)
         state: dict[str, object] = {"status": "ok", "version": __version__, "mode": self._settings.mode}
         return bridge.own_answer(flow, state)
 

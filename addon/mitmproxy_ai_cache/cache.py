@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from . import body as bodies
 from . import policy, protocols, refusals, replay
+from .dashboard.recent import asked_of
 from .entry import Entry
 from .exchange import Exchange
 from .explaining import Explainer
@@ -60,6 +61,7 @@ class Cache:
         self._explainer = Explainer(settings, store, self.registry)
         self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
         self.flights = self.keeper.flights
+        self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
         self._store_works = True
         self._warned_of_claims = False
 

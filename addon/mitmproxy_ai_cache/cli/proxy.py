@@ -48,6 +48,9 @@ def add_options(parser: argparse.ArgumentParser, port: int, mode: bool = True) -
     add_address(parser, port)
     parser.add_argument("--hosts", action="append", metavar="GLOB", help="one more AI host; may be repeated")
     parser.add_argument(
+        "--dashboard", metavar="HOST:PORT", help="show the status page there, for example 127.0.0.1:8485"
+    )
+    parser.add_argument(
         "--set",
         action="append",
         metavar="NAME=VALUE",

@@ -62,9 +62,10 @@ def read(value: Json, model: str = "") -> Asked:
             content = held["parts"] if isinstance(held, dict) and "parts" in held else held
             said.append(Message("system", tuple(parts(content))))
     for name, reader in _SPOKEN.items():
-        if name in body and (found := list(reader(body[name]))):
-            used.add(name)
+        if name in body:
+            found = list(reader(body[name]))
             said += found
+            used.update([name] if found or not body[name] else [])
     tools = [tool for name in _TOOLS if name in body for tool in _tools(body[name])]
     used.update(name for name in ("tools", "functions") if name in body)
     return Asked(_settings(body, used, model), tuple(tools), tuple(_within_limits(said)))
