@@ -24,6 +24,7 @@ from mitmproxy.addons import (
 )
 
 from .addon import AICache
+from .hook_table import HookTable
 from .hosts import HostList
 from .tunnels import OuterCredentials, Tunnels
 
@@ -34,6 +35,7 @@ class ProxyMaster(master.Master):
     def __init__(self, announce: Any, direct: HostList | None = None) -> None:
         """`announce` gets the first line; `direct` are hosts that an outer proxy is not asked for."""
         super().__init__(options.Options())
+        self.addons = HookTable(self)
         self.cache_addon = AICache(announce, stream_all=True)
         self.listening = asyncio.Event()
         self._errors = errorcheck.ErrorCheck()
