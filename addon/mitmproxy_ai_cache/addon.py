@@ -82,6 +82,8 @@ class AICache:
                 self._use(Settings.parse(values))
             except SettingsError as error:
                 self._refuse(str(error))
+        if "termlog_verbosity" in updated and not self._stream_all:
+            logger.setLevel(bridge.level_read())
         if self._running and {"mode", "listen_host", "listen_port", "server"} & updated:
             self._listen_elsewhere()
         if not self._settings.eager and ctx.options.connection_strategy != "lazy":
@@ -320,7 +322,7 @@ class AICache:
         response, cache = flow.response, self.cache
         call = self._calls.get(flow.id)
         if response is None or cache is None or call is None:
-            if self._stream_all and response is not None and not response.stream:
+            if self._stream_all and response is not None and response.raw_content is None and not response.stream:
                 response.stream = True
             return
         exchange = call.exchange
@@ -344,7 +346,9 @@ class AICache:
 
     def response(self, flow: http.HTTPFlow) -> None:
         call = self._calls.get(flow.id)
-        if call is not None and call.exchange.status == "STALE" and self.cache is not None and flow.response:
+        if call is None:
+            return  # a hit, or none of ours
+        if call.exchange.status == "STALE" and self.cache is not None and flow.response:
             stale = self.cache.stale_response(call.exchange, flow.response.status_code)
             if stale is not None:
                 flow.response = bridge.response_to(stale, flow.request.method)

@@ -9,8 +9,10 @@ hold others (`addons`: scripts come and go, and may change their hooks as they l
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from mitmproxy import addonmanager, exceptions, flow, hooks
@@ -51,7 +53,8 @@ class HookTable(addonmanager.AddonManager):
 
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         """Tell the addons of what happens to a connection or a flow, then of the change of the flow."""
-        arguments = event.args()
+        kind: Any = type(event)
+        arguments = [getattr(event, name) for name in _names(kind)]
         await self._tell(event, arguments)
         message = arguments[0]
         if isinstance(message, flow.Flow) and self._anybody_listens("update"):
@@ -89,6 +92,12 @@ def _entry(addon: Any, name: str) -> Entry | None:
     if not hook or inspect.ismodule(hook):
         return None
     return addon, hook if callable(hook) else None  # mitmproxy complains of the others each time
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Of the arguments. mitmproxy looks them up each time it is asked for their values."""
+    return tuple(each.name for each in dataclasses.fields(kind))
 
 
 def _may_listen(addon: Any, name: str) -> bool:

@@ -23,6 +23,7 @@ from mitmproxy.addons import (
     tlsconfig,
 )
 
+from . import mends
 from .addon import AICache
 from .hook_table import HookTable
 from .hosts import HostList
@@ -66,6 +67,9 @@ class ProxyMaster(master.Master):
         self.options.set(*assignments)
 
     async def running(self) -> None:
+        if not self.options.scripts:
+            mends.trust_messages()
+        mends.send_whole_answers()
         await super().running()
         if not self._errors.logger.has_errored:  # else `run` ends in a moment
             self.listening.set()

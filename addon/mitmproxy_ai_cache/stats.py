@@ -72,7 +72,8 @@ class Stats:
             self._served[exchange.key] += 1
         self.saved_tokens += entry.input_tokens + entry.output_tokens
         self.saved_seconds += max(0.0, entry.total - exchange.seconds())
-        logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
 
     def followed(self, exchange: Exchange, ending: Ending) -> None:
         """Answered from the stream of an identical call in flight."""
