@@ -41,7 +41,7 @@ class _Call:
     flow: http.HTTPFlow
     exchange: Exchange
     content: bytes | None = None
-    address: tuple[str, ...] = ()
+    address: tuple[object, ...] = ()
     restore: Callable[[], None] | None = None
     """Gives a request that is sent to memory its own address back."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -336,11 +336,10 @@ class AICache:
         if cache.stale_response(exchange, response.status_code) is not None:
             response.stream = False  # `response` replaces it
             return
-        for name, value in cache.headers(exchange):
-            response.headers.add(name, value)
+        headers = bridge.headers_from(response.headers.fields)
+        bridge.add_headers(response, cache.headers(exchange))
         if response.stream and response.stream is not True:
             return  # another script's
-        headers = bridge.headers_from(response.headers.fields)
         watched = None if exchange.follower is not None else cache.keeper.watch(exchange, response.status_code, headers)
         response.stream = watched or True
 

@@ -108,9 +108,10 @@ def own_answer(flow: http.HTTPFlow, state: dict[str, object]) -> Response:
     return own_address.answer(flow.request.path, data, state)
 
 
-def address_of(flow: http.HTTPFlow) -> tuple[str, ...]:
+def address_of(flow: http.HTTPFlow) -> tuple[object, ...]:
     """What another script must not have changed between the key and the answer."""
-    return flow.request.method, flow.request.url, flow.request.host_header or ""
+    data = flow.request.data
+    return data.method, data.scheme, data.host, data.port, data.path, flow.request.host_header
 
 
 def ending_of(flow: http.HTTPFlow) -> Ending:
@@ -170,12 +171,23 @@ def _misfit(option: Option, given: Any) -> str:
     return ""
 
 
+def add_headers(response: http.Response, fields: Iterable[tuple[str, str]]) -> None:
+    """`fields` are ASCII."""
+    response.headers.fields += tuple((name.encode(), value.encode()) for name, value in fields)
+
+
 def strip_our_headers(request: http.Request) -> None:
     """Ours are not forwarded, but for one that SigV4 signed: without it the signature breaks."""
+    if not any(name.lower().startswith(_OURS) for name, _ in request.headers.fields):
+        return
     signed = request.headers.get("authorization", "").partition("SignedHeaders=")[2].partition(",")[0].split(";")
     for name in OUR_HEADERS:
         if name in request.headers and name not in signed:
             del request.headers[name]
+
+
+_OURS = b"x-ai-cache-"
+"""What the names of all `OUR_HEADERS` begin with."""
 
 
 def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tuple[bytes | None, str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-import threading
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -169,12 +168,4 @@ def _decompressed(data: bytes, compressed: bool) -> bytes:
     size = zstandard.frame_content_size(data)
     if not 0 <= size <= _MAX_FREE + _MAX_RATIO * len(data):
         raise BrokenEntry("a body of no or of no likely size")
-    try:
-        decompressor = _of_thread.decompressor
-    except AttributeError:
-        decompressor = _of_thread.decompressor = zstandard.ZstdDecompressor()
-    return bytes(decompressor.decompress(data))
-
-
-_of_thread = threading.local()
-"""A decompressor takes longer to make than a small body to decompress, and serves one thread at a time."""
+    return zstandard.ZstdDecompressor().decompress(data)
