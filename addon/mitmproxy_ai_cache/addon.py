@@ -41,7 +41,7 @@ class _Call:
     flow: http.HTTPFlow
     exchange: Exchange
     content: bytes | None = None
-    address: tuple[str, ...] = ()
+    address: tuple[object, ...] = ()
     restore: Callable[[], None] | None = None
     """Gives a request that is sent to memory its own address back."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,6 +83,8 @@ class AICache:
                 self._use(Settings.parse(values))
             except SettingsError as error:
                 self._refuse(str(error))
+        if "termlog_verbosity" in updated and not self._stream_all:
+            logger.setLevel(bridge.level_read())
         if self._running and {"mode", "listen_host", "listen_port", "server"} & updated:
             self._listen_elsewhere()
         if not self._settings.eager and ctx.options.connection_strategy != "lazy":
@@ -328,7 +330,7 @@ class AICache:
         response, cache = flow.response, self.cache
         call = self._calls.get(flow.id)
         if response is None or cache is None or call is None:
-            if self._stream_all and response is not None and not response.stream:
+            if self._stream_all and response is not None and response.raw_content is None and not response.stream:
                 response.stream = True
             return
         exchange = call.exchange
@@ -342,17 +344,18 @@ class AICache:
         if cache.stale_response(exchange, response.status_code) is not None:
             response.stream = False  # `response` replaces it
             return
-        for name, value in cache.headers(exchange):
-            response.headers.add(name, value)
+        headers = bridge.headers_from(response.headers.fields)
+        bridge.add_headers(response, cache.headers(exchange))
         if response.stream and response.stream is not True:
             return  # another script's
-        headers = bridge.headers_from(response.headers.fields)
         watched = None if exchange.follower is not None else cache.keeper.watch(exchange, response.status_code, headers)
         response.stream = watched or True
 
     def response(self, flow: http.HTTPFlow) -> None:
         call = self._calls.get(flow.id)
-        if call is not None and call.exchange.status == "STALE" and self.cache is not None and flow.response:
+        if call is None:
+            return  # a hit, or none of ours
+        if call.exchange.status == "STALE" and self.cache is not None and flow.response:
             stale = self.cache.stale_response(call.exchange, flow.response.status_code)
             if stale is not None:
                 flow.response = bridge.response_to(stale, flow.request.method)

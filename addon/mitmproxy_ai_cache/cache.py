@@ -224,9 +224,11 @@ class Cache:
     async def _ask_store(self, exchange: Exchange) -> Entry | None:
         """The entry of the exchange's key, within the time budget."""
         began = time.monotonic()
+        unfinished = self.keeper.unfinished(exchange.key)
+        waits = self.store.waits or unfinished is not None
         try:
-            async with asyncio.timeout(self.settings.lookup_timeout):
-                if unfinished := self.keeper.unfinished(exchange.key):
+            async with asyncio.timeout(self.settings.lookup_timeout if waits else None):
+                if unfinished is not None:
                     await asyncio.wait([unfinished])
                 entry = await self.store.get(exchange.key, policy.namespace(self.settings, exchange.request))
             self._store_state(True)
