@@ -14,7 +14,7 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, memory_origin, mends, websockets
+from . import __version__, bridge, commands, isolation, memory_origin, mends, websockets
 from .cache import Cache
 from .exchange import Exchange
 from .flight import Flight
@@ -65,6 +65,7 @@ class AICache:
         self._scopes = Scopes()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
         self._page = bridge.StatusPage(lambda: self.cache, lambda: [call.exchange for call in self._calls.values()])
+        self._commands = commands.Commands(lambda: self.cache)
 
     # Options
 
@@ -73,6 +74,7 @@ class AICache:
             self._refuse(complaint)
         for option in OPTIONS:
             loader.add_option(option.name, option.type, option.default, option.help, option.choices)
+        self._commands.add_to(loader)
 
     def configure(self, updated: set[str]) -> None:
         if not self._running or any(name.startswith("ai_cache_") for name in updated):
@@ -265,6 +267,8 @@ class AICache:
             flow.response = bridge.response_to(exchange.response, method)
         if exchange.response is not None or not exchange.status:
             self._take(flow)
+            if exchange.key:
+                commands.note(flow, exchange, cache)
         else:
             self._forward(call)
         if exchange.response is None:
@@ -373,12 +377,15 @@ class AICache:
             if call.restore is not None:
                 call.restore()
             self.cache.followed(exchange, flow.response.status_code if flow.response else 0, ending)
+            commands.note(flow, exchange, self.cache)
             return
         exchange.left = exchange.left or bridge.client_left(flow)
         rewritten = bridge.address_of(flow) != call.address or flow.request.raw_content != call.content
         headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
         body, why_not = bridge.captured(flow, exchange.capture, ending)
         self.cache.keeper.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
+        commands.note(flow, exchange, self.cache)
+        commands.show_body(flow, body)
 
     # Who asks
 
