@@ -54,7 +54,7 @@ def test_the_live_part_is_sent_only_where_there_is_something_new(page: Page) -> 
 def test_an_entry_is_shown_as_a_conversation_with_the_way_to_ask_again(page: Page) -> None:
     key = page.call("what is it?", "it is that").key
     text = page.text(f"/entries/{key[:12]}")
-    for shown_text in ("what is it?", "it is that", "11 in, 4 out", "curl -X POST", "$OPENAI_API_KEY"):
+    for shown_text in ("what is it?", "it is that", "11 in, 4 out", "curl ", "$OPENAI_API_KEY"):
         assert shown_text in text
     assert "sk-of-somebody" not in text
     assert '"what is it?"' in page.text(f"/entries/{key}?view=raw")
@@ -227,19 +227,9 @@ def test_a_body_is_downloaded_as_text_that_nothing_renders() -> None:
     assert "sandbox" in response.headers.get("content-security-policy")
 
 
-@pytest.mark.parametrize(
-    ("members", "said"),
-    [
-        ({"request": b"it's $HOME `id`"}, "--data-raw 'it'\"'\"'s $HOME `id`'"),
-        ({"request": b"nul \x00"}, "--data-binary @abababababab-request.txt"),
-        ({"request": b"\xff\xfe"}, "--data-binary @abababababab-request.txt"),
-        ({"request": b"x" * 10_000}, "--data-binary @abababababab-request.txt"),
-        ({"url": "https://h/$(id);rm"}, "'https://h/$(id);rm'"),
-        ({"request_headers": (("x-a", "'; id"),)}, "-H 'x-a: '\"'\"'; id'"),
-    ],
-)
-def test_the_command_is_quoted_for_a_shell(members: dict[str, Any], said: str) -> None:
-    assert said in shown.curl(entry(**members))
+def test_a_command_that_is_too_long_for_a_page_is_named() -> None:
+    assert "ai-cache show abababababab --curl" in shown.curl(entry(request=b"x" * 20_000))
+    assert shown.curl(entry(url="https://user@evil.example\\@api.openai.com/")) == ""
 
 
 def test_five_megabytes_are_cut_with_a_link_to_the_whole(page: Page) -> None:

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 
 from .. import units
+from ..conversation.curl import NoCommand, command
 from ..entry import Entry
 from ..messages import Headers, Response
-from ..selection import host_of
 from .rendering import LONGEST, date
 
 RAW_LONGEST = 64_000
 """Characters of a raw body on a page."""
-_INLINE = 8_000
-"""Characters of a body that stand in a command."""
-
-_CREDENTIALS = (
-    ("api.openai.com", "Authorization: Bearer $OPENAI_API_KEY"),
-    ("api.anthropic.com", "x-api-key: $ANTHROPIC_API_KEY"),
-    ("generativelanguage.googleapis.com", "x-goog-api-key: $GEMINI_API_KEY"),
-    (".amazonaws.com", "Authorization: Bearer $AWS_BEARER_TOKEN_BEDROCK"),
-    (".azure.com", "api-key: $AZURE_OPENAI_API_KEY"),
-)
-"""By the ends of hosts. Never a credential of anybody: none is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +73,9 @@ def facts(entry: Entry, now: float) -> list[tuple[str, str]]:
 
 
 def curl(entry: Entry) -> str:
-    """A command that asks the provider again. Long bodies, and those that are no text, come from the download."""
-    words = ["curl", "-X", shlex.quote(entry.method), shlex.quote(entry.url)]
-    lines = [" ".join(words)]
-    host = host_of(entry)
-    credential = next((field for end, field in _CREDENTIALS if host.endswith(end)), "Authorization: Bearer $API_KEY")
-    lines.append(f'-H "{credential}"')
-    lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in entry.request_headers]
-    if entry.request:
-        lines.append(_data(entry.request, f"{entry.key[:12]}-request.txt"))
-    return " \\\n  ".join(lines)
-
-
-def _data(body: bytes, file: str) -> str:
+    """A command that asks the provider again, or where to get it."""
     try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        text = ""
-    if not text or len(text) > _INLINE or not text.replace("\n", "").isprintable():
-        return f"--data-binary @{file}"
-    return f"--data-raw {shlex.quote(text)}"
+        text = command(entry)
+    except NoCommand:
+        return ""
+    return text if len(text) <= LONGEST else f"ai-cache show {entry.key[:12]} --curl  # it is long"
