@@ -27,7 +27,7 @@ from . import stored
 from .stored import FAILURE as FAILURE
 from .stored import WrongUsage
 
-SUMMARY = "write entries to a HAR archive, to JSONL, or as cassettes; ai-cache import reads all of them"
+SUMMARY = "write entries to JSONL or a HAR archive, which import reads, or as cassettes, which are a store"
 
 FORMATS = ("jsonl", "har", "cassettes")
 _ROOM = 30.0

@@ -180,7 +180,7 @@ class _Scan:
 
 def _statement(selection: Selection) -> tuple[str, tuple[object, ...]]:
     """Reads what lies below one number and not below another, newest first, and no more of it than `selection` takes
-    as far as SQLite can tell. Bodies are in it where they will be asked for."""
+    as far as SQLite can tell. Bodies are in it where they are needed of each row."""
     model, host = _glob(selection.model), _glob(selection.host and selection.host.lower())
     conditions = {
         "namespace = ?": selection.namespace,
@@ -193,7 +193,7 @@ def _statement(selection: Selection) -> tuple[str, tuple[object, ...]]:
     given = {sql: sayable(value) if isinstance(value, str) else value for sql, value in conditions.items()}
     given = {sql: value for sql, value in given.items() if value is not None}
     told = (model is None) == (selection.model is None) and selection.host is None
-    bodies = ", answer, request" if told and (selection.run, selection.contains) != (None, None) else ""
+    bodies = ", answer, request" if told else ""
     where = " AND ".join(["id < ?", "id >= ?", *given])
     return f"SELECT {_ROW}{bodies} FROM entry WHERE {where} ORDER BY id DESC", tuple(given.values())  # noqa: S608
 
