@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from functools import partial
 
 from .. import conversation, replay, units
 from ..conversation import Conversation
@@ -20,22 +18,16 @@ from ..conversation.reading import amount
 from ..conversation.text import answer_lines, conversation_lines
 from ..entry import Entry
 from ..explain.shown import printable
-from ..settings import Settings, SettingsError
-from ..store_of import store_of
-from ..stores import StoreError
-from .proxy import failed
+from . import stored
 from .rm import line
-from .sources import gather
+from .stored import FAILURE as FAILURE
+from .stored import WrongUsage
 
 SUMMARY = "show an entry: what was asked, what was answered, and where that is from"
 
 _CANDIDATES = 20
 _LABEL = 10
 """Characters of the names in the head."""
-
-
-class NotOne(ValueError):
-    """No entry has this key, or several have. Lines for a user."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,58 +38,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--request", action="store_true", help="the bytes of the request's body")
     how.add_argument("--answer", action="store_true", help="the text of the answer and nothing else")
     how.add_argument("--curl", action="store_true", help="a command that asks the same; the credential is a variable")
-    parser.add_argument("--store", metavar="URL", help="the store (default: as configured)")
+    stored.add_store(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    try:
-        if not re.fullmatch(r"[0-9a-f]{4,64}(-\d*)?", arguments.key):
-            raise NoCommand("a KEY is 4 to 64 hex digits, as X-AI-Cache-Key shows them")
-        found = gather(arguments, os.environ, Path.cwd())
-        settings = Settings.parse({name: value.value for name, value in found.items()})
-        entry = asyncio.run(_found(settings, arguments.key))
-        _write(entry, arguments)
-        sys.stdout.flush()
-    except NotOne as error:
-        print(f"ai-cache: {error}", file=sys.stderr)
-        return 1
-    except (NoCommand, SettingsError, StoreError) as error:
-        return failed(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has seen enough
-    return 0
+    return stored.answered(partial(_show, arguments))
 
 
-async def _found(settings: Settings, key: str) -> Entry:
-    """The only entry whose key begins so, or is that. Raises `NotOne` and `StoreError`."""
-    store = store_of(settings, writable=False)
-    try:
-        await store.open()
+async def _show(arguments: argparse.Namespace) -> int:
+    key = stored.selected(arguments, stored.now()).key
+    assert key is not None
+    async with stored.opened(arguments) as store:
         entries = await store.find(key, _CANDIDATES + 1)
-    finally:
-        await store.close()
+        where = store.url
     exact = [entry for entry in entries if entry.key == key]
     if len(entries) == 1 or exact:
-        return (exact or entries)[0]
+        _write((exact or entries)[0], arguments)
+        return 0
     if not entries:
-        raise NotOne(f"no entry of {printable(store.url)} has a key that begins with {key}")
-    more = ["  ..."] if len(entries) > _CANDIDATES else []
-    told = [f"  {entry.key}  {line(entry)[len(replay.short(entry.key)) :].lstrip()}" for entry in entries[:_CANDIDATES]]
-    raise NotOne("\n".join([f"several keys begin with {key}; write more of the one you mean:", *told, *more]))
+        stored.say(f"no entry of {where} has a key that begins with {key}")
+        return 1
+    stored.say(f"several keys begin with {key}; write more of the one you mean:")
+    for entry in entries[:_CANDIDATES]:
+        rest = line(entry).removeprefix(replay.short(entry.key)).lstrip()
+        print(f"  {printable(entry.key)}  {rest}", file=sys.stderr)
+    if len(entries) > _CANDIDATES:
+        print("  ...", file=sys.stderr)
+    return 1
 
 
 def _write(entry: Entry, arguments: argparse.Namespace) -> None:
     if arguments.raw or arguments.request:
         sys.stdout.buffer.write(entry.body if arguments.raw else entry.request)
         return
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may have fewer letters than a prompt
     if arguments.json:
         print(json.dumps(entry_data(entry, time.time()), indent=2))
     elif arguments.curl:
-        print(command(entry))
+        try:
+            print(command(entry))
+        except NoCommand as error:
+            raise WrongUsage(str(error)) from None
         if entry.redacted:
-            print("ai-cache: a secret in this request was replaced by a placeholder", file=sys.stderr)
+            stored.say("a secret in this request was replaced by a placeholder")
     elif arguments.answer:
         _print(answer_lines(conversation.of(entry)))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from .. import body as bodies
 from ..entry import Entry
@@ -65,6 +66,11 @@ def of(entry: Entry) -> Conversation:
         question=one_line(question),
         text=one_line(_first_text(got.messages)),
     )
+
+
+def question(entry: Entry) -> str:
+    """What the user asked last, in one line, as `of` says it; the answer is not looked at. Never raises."""
+    return of(replace(entry, body=b"")).question
 
 
 def _unread(error: Exception, data: bytes) -> tuple[Part, ...]:
