@@ -31,6 +31,7 @@ defaults
 listen ai-cache
     bind 127.0.0.1:{port}
     balance leastconn
+    option redispatch 1
     option httpchk
     http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host ai-cache.internal
     default-server check inter 2s
