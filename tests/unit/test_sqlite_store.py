@@ -1155,3 +1155,32 @@ def test_a_recording_that_does_not_exist_is_said_and_not_made(path: Path) -> Non
     with pytest.raises(StoreError, match="no recording at"):
         asyncio.run(store.open())
     assert not path.exists()
+
+
+def test_what_is_put_in_one_moment_is_written_in_one_transaction_and_seen_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_thread, "_PAUSE", 30)
+    transactions: list[int] = []
+    commit = sqlite_thread.StoreThread._commit
+
+    def counted(self: sqlite_thread.StoreThread, batch: list[sqlite_thread.Write]) -> None:
+        commit(self, batch)
+        transactions.append(len(batch))
+
+    monkeypatch.setattr(sqlite_thread.StoreThread, "_commit", counted)
+
+    async def run() -> None:
+        async with opened(path) as store:
+            store.put(entry(0))
+            await store.flushed()
+            for number in range(1, 30):
+                store.put(entry(number))
+                await asyncio.sleep(0.001)
+                assert await store.get(key_of(number)) is not None
+            began = time.monotonic()
+        assert time.monotonic() - began < 4  # who closes does not wait for the pause
+
+    asyncio.run(run())
+    assert transactions == [1, 29]
+    assert len(kept(path, range(30))) == 30
