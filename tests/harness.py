@@ -113,6 +113,7 @@ class Process:
     lines: list[str] = field(default_factory=list)
     _process: subprocess.Popen[str] | None = None
     _new: queue.Queue[str] = field(default_factory=queue.Queue)
+    _reading: threading.Thread = field(default_factory=threading.Thread)
 
     LISTENING = re.compile(r"listening (?:at|on) \S*?(?:\*|[\d.]+):(\d+)")
 
@@ -125,7 +126,8 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
         self.port = int(self.wait_for(self.LISTENING)[1])
         self.wait_for(re.compile(r"ai-cache: mode"))
         return self
@@ -136,23 +138,23 @@ class Process:
         for line in self._process.stdout:
             self.lines.append(line.rstrip("\n"))
             self._new.put(line)
+        self._new.put("")  # nothing more will come
 
     def wait_for(self, pattern: re.Pattern[str], timeout: float = 60) -> re.Match[str]:
         """The first line, old or new, that matches."""
         deadline = time.monotonic() + timeout
+        looked_at = 0
         while True:
-            for line in list(self.lines):
-                if match := pattern.search(line):
+            ended = not self.alive and not self._reading.is_alive()
+            while looked_at < len(self.lines):
+                if match := pattern.search(self.lines[looked_at]):
                     return match
-            if self._process is not None and self._process.poll() is not None and self._new.empty():
-                time.sleep(0.1)
-                if not any(pattern.search(line) for line in self.lines):
-                    raise AssertionError("the proxy ended:\n" + "\n".join(self.lines))
-            try:
-                self._new.get(timeout=min(0.5, max(0.01, deadline - time.monotonic())))
-            except queue.Empty:
-                if time.monotonic() > deadline:
-                    raise AssertionError(f"no line matches {pattern.pattern}:\n" + "\n".join(self.lines)) from None
+                looked_at += 1
+            if ended or time.monotonic() > deadline:
+                why = "the proxy ended" if ended else f"no line matches {pattern.pattern}"
+                raise AssertionError(f"{why}:\n" + "\n".join(self.lines))
+            with suppress(queue.Empty):
+                self._new.get(timeout=0.5)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Its exit code. Asks again: in a burst of log lines, of which mitmproxy hands each to its loop, asyncio's
