@@ -100,8 +100,8 @@ def parse_path(text: str) -> tuple[str, ...]:
 def encode(value: Json, rules: Rules | None = None, normalise: Callable[[str], str] | None = None) -> bytes:
     """Canonical bytes of `value`.
 
-    Raises `NotCanonical` for lone surrogates, for nesting beyond some 250 levels and for more than `MAX_NUMBERS`
-    numbers that have to be rewritten.
+    Raises `NotCanonical` for lone surrogates, for nesting beyond some 250 levels and for more than `MAX_VALUES` values
+    that are looked at one by one.
     """
     try:
         if normalise is None and isinstance(value, dict):
@@ -112,8 +112,9 @@ def encode(value: Json, rules: Rules | None = None, normalise: Callable[[str], s
         raise NotCanonical(str(error)) from None
 
 
-MAX_NUMBERS = 150_000
-"""Most numbers that are rewritten one by one, at a microsecond or two each. Small integers stay as they are."""
+MAX_VALUES = 150_000
+"""Most objects, lists and large or broken numbers that are looked at one by one, at up to two microseconds each. Texts
+do not count, nor what a list of texts or of tokens holds."""
 
 _KNOWN_SIZE = 256 << 10
 """Longest tools, in bytes, whose canonical form is remembered."""
@@ -155,7 +156,7 @@ class _Walk:
 
     def __init__(self, normalise: Callable[[str], str] | None) -> None:
         self.normalise = normalise
-        self.left = MAX_NUMBERS
+        self.left = MAX_VALUES
 
     def value(self, value: Json, rules: Rules | None, schema: bool) -> Json:
         if rules is not None and rules.rewrite is not None:
@@ -171,6 +172,7 @@ class _Walk:
         return value if type(value) in _ITSELF or value is DROP else self.number(value)
 
     def members(self, value: dict[str, Json], rules: Rules | None, schema: bool) -> dict[str, Json]:
+        self.take(len(value))
         result = {}
         for name, member in value.items():
             below = rules.child(name) if rules is not None else None
@@ -191,10 +193,12 @@ class _Walk:
             if kind is str:
                 walked = member
             elif kind is dict:
+                self.take(1)
                 walked = self.plain_members(member, schema or name in SCHEMA_ROOTS)
                 if schema and name == "properties":
                     walked = _ordered(walked)
             elif kind is list:
+                self.take(1)
                 walked = self.items(member, None, schema or name in SCHEMA_ROOTS)
             else:
                 walked = member if kind in _ITSELF else self.number(member)
@@ -208,26 +212,30 @@ class _Walk:
 
     def items(self, value: list[Json], rules: Rules | None, schema: bool) -> list[Json]:
         if rules is not None:
+            self.take(len(value))
             walked = (self.value(item, rules.child(str(i)), schema) for i, item in enumerate(value))
             return [item for item in walked if item is not DROP]
-        if self.normalise is not None:
-            return [self.value(item, None, schema) for item in value]
-        kinds = set(map(type, value))
-        if kinds <= _ITSELF or (kinds == {int} and min(value) > -_SMALL and max(value) < _SMALL):
-            return value  # texts, or tokens to embed, which come by the hundred thousand
-        if kinds == {dict}:
-            result = [self.plain_members(item, schema) for item in value]
-        else:
-            result = [self.value(item, None, schema) for item in value]
-        return value if all(map(is_, result, value)) else result
+        if self.normalise is None:
+            kinds = set(map(type, value))
+            if kinds <= _ITSELF or (kinds == {int} and min(value) > -_SMALL and max(value) < _SMALL):
+                return value  # texts, or tokens to embed, which come by the hundred thousand
+            if kinds == {dict}:
+                self.take(len(value))
+                result = [self.plain_members(item, schema) for item in value]
+                return value if all(map(is_, result, value)) else result
+        self.take(len(value))
+        return [self.value(item, None, schema) for item in value]
 
     def number(self, value: int | float | Decimal) -> Json:
         if isinstance(value, int) and -_SMALL < value < _SMALL:
             return value
-        self.left -= 1
-        if self.left < 0:
-            raise NotCanonical("too many numbers")
+        self.take(1)
         return number(value)
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise NotCanonical("too many values")
 
 
 def _escaped(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -136,13 +137,30 @@ def test_a_member_named_twice_is_seen_compact_or_not(data: bytes) -> None:
         parse(data)
 
 
-def test_numbers_that_would_take_seconds_are_not_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(canonical, "MAX_NUMBERS", 10)
-    assert encode([[1.5]] * 10)
+@pytest.mark.parametrize(
+    ("values", "most"),
+    [
+        (lambda count: [1.5] * count, 5),
+        (lambda count: [{}] * count, 5),
+        (lambda count: [[0, None]] * count, 3),
+        (lambda count: {str(at): {} for at in range(count)}, 9),
+        (lambda count: {str(at): 1.5 for at in range(count)}, 9),
+        (lambda count: {"tools": [{"properties": {}}] * count}, 3),
+    ],
+)
+def test_what_would_take_seconds_is_not_walked(
+    values: Callable[[int], Any], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canonical, "MAX_VALUES", 10)
+    assert encode(values(most))
     with pytest.raises(NotCanonical):
-        encode([[1.5]] * 11)
-    tokens = list(range(20))
-    assert encode({"input": tokens}) == sorted_json({"input": tokens})
+        encode(values(11))
+
+
+def test_texts_and_tokens_are_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canonical, "MAX_VALUES", 10)
+    for items in (list(range(20)), ["a"] * 20, [None, True, "a"] * 7):
+        assert encode({"input": items}) == sorted_json({"input": items})
 
 
 def test_tools_too_large_to_remember_are_rewritten_each_time() -> None:
