@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from mitmproxy import addonmanager, ctx, exceptions, flow, http
 from mitmproxy.log import ALERT
 
-from . import bridge, policy, replay
+from . import bridge, log_line, policy, replay
 from .cache import Cache
 from .exchange import Exchange
-from .stats import describe
+from .explain import lines
+from .stores import StoreError
 
 logger = logging.getLogger("ai-cache")
 
@@ -38,7 +39,7 @@ def note(flow: http.HTTPFlow, exchange: Exchange, cache: Cache) -> None:
     }
     if _somebody_looks():
         flow.marked = flow.marked or _MARKS.get(exchange.status, "")
-        flow.comment = flow.comment or describe(exchange, "")
+        flow.comment = flow.comment or log_line.text(exchange, "")
 
 
 def show_body(flow: http.HTTPFlow, body: bytes | None) -> None:
@@ -79,7 +80,7 @@ class Commands:
         """Say why this flow was a hit, a miss or passed by; of a miss, what differs from the nearest stored request."""
         if not isinstance(flow, http.HTTPFlow) or METADATA not in flow.metadata:
             raise exceptions.CommandError("this flow is no AI call; ai-cache passed it untouched")
-        task = asyncio.create_task(_say(self._cache.why(bridge.request_from(flow, ""), flow.metadata[METADATA])))
+        task = asyncio.create_task(_say(_reasons(self._cache, flow)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -89,6 +90,23 @@ class Commands:
         if cache is None:
             raise exceptions.CommandError("no cache runs; see the first lines of the log")
         return cache
+
+
+async def _reasons(cache: Cache, flow: http.HTTPFlow) -> list[str]:
+    from .dashboard import reasons, why  # with what the status page is made of: only where somebody asks
+    from .dashboard.recent import Asked
+
+    seen = flow.metadata[METADATA]
+    found = [f"{seen['status']}: {reasons.sentence(seen['status'], seen['reason'])}"]
+    if reasons.is_compared(seen["reason"]) and cache.isolation.kind == "none":
+        asked = Asked(bridge.request_from(flow, ""), seen["namespace"])
+        at = flow.request.timestamp_start
+        try:
+            explanation, _ = await why.explanation(cache, asked, seen["key"], seen["reason"], at)
+            found += lines(explanation)
+        except StoreError as error:
+            found.append(str(error))
+    return found
 
 
 async def _say(lines: Awaitable[list[str]]) -> None:

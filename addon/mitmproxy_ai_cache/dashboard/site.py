@@ -157,7 +157,7 @@ class Site:
         if asked is not None and reasons.is_compared(seen.reason) and cache.isolation.kind == "none":
             try:
                 async with self._one_explanation:
-                    found, compared = await why.explanation(cache, seen, asked)
+                    found, compared = await why.explanation(cache, asked, seen.key, seen.reason, seen.at)
             except StoreError as error:
                 trouble = str(error)
         values = {
