@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_conversation_shapes import ANSWERS, REQUESTS, STREAMS, entry
+from test_conversation_shapes import ANSWERS, REQUESTS
+from test_conversation_streams import STREAMS
 
+from conversing import entry
 from mitmproxy_ai_cache import conversation
 from mitmproxy_ai_cache.conversation import Conversation, Other
 from mitmproxy_ai_cache.conversation.data import entry_data
