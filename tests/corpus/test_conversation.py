@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import random
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -248,3 +249,18 @@ def _nested(counts: tuple[tuple[str, int], ...]) -> dict[str, object]:
         else:
             whole[path] = count
     return dict(whole)
+
+
+def test_recorded_calls_that_were_mangled_are_understood_or_shown_as_they_are() -> None:
+    chance = random.Random(7)
+    for _, entry, _ in read():
+        if len(entry.body) + len(entry.request) > 100_000 or not entry.body:
+            continue
+        body, request = bytearray(entry.body), bytearray(entry.request or b"{}")
+        for data in (body, request):
+            for _ in range(3):
+                data[chance.randrange(len(data))] = chance.choice(b'{}[]",:0n\\x')
+        cut = chance.randint(1, len(body))
+        told = conversation.of(replace(entry, body=bytes(body[:cut]), request=bytes(request)))
+        parts = [part for message in (*told.messages, *told.answer) for part in message.parts]
+        assert not [part for part in parts if isinstance(part, Other) and part.json.startswith("not understood")]

@@ -6,49 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import pytest
 
+from conversing import entry, got, of, said
 from mitmproxy_ai_cache import conversation
-from mitmproxy_ai_cache.conversation import Conversation, Other, entries
+from mitmproxy_ai_cache.conversation import Other, entries
 from mitmproxy_ai_cache.entry import Entry
-
-
-def entry(
-    request: Any = b"", answer: Any = b"{}", form: str = "json", media: str = "application/json", **more: Any
-) -> Entry:
-    def data(value: Any) -> bytes:
-        return value if isinstance(value, bytes) else orjson.dumps(value)
-
-    fields: dict[str, Any] = {
-        "request_headers": (("content-type", "application/json"),),
-        "model": "m",
-        "url": "https://api.example.com/v1/x",
-        "status": 200,
-        **more,
-    }
-    return Entry(
-        key="0" * 64,
-        created=0.0,
-        ttl=0.0,
-        headers=(("content-type", media),),
-        format=form,
-        body=data(answer),
-        request=data(request),
-        **fields,
-    )
-
-
-def of(*arguments: Any, **more: Any) -> Conversation:
-    return conversation.of(entry(*arguments, **more))
-
-
-def said(told: Conversation) -> tuple[Any, ...]:
-    return tuple(part for message in told.messages for part in message.parts)
-
-
-def got(told: Conversation) -> tuple[Any, ...]:
-    return tuple(part for message in told.answer for part in message.parts)
 
 
 def _chunks(count: int, chunk: bytes) -> bytes:

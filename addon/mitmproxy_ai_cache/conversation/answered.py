@@ -173,7 +173,7 @@ def _guardrail(value: Json) -> list[Message]:
 def _count(value: Json) -> list[Message]:
     count = member(value, "input_tokens", "totalTokens")
     if count is None:
-        return _assistant([Other("tokens", as_json(value["tokensInfo"]))])
+        return _assistant([Other("tokens", as_json(value.get("tokensInfo")))])
     return _assistant([Text(clean(f"{as_json(count, 40)} tokens"))])
 
 

@@ -113,7 +113,7 @@ def _conversation(value: Json) -> Iterable[Message]:
                 loose = []
             yield _message(item)
         elif isinstance(item, list) or (isinstance(item, int) and not loose):
-            numbers = value if isinstance(item, int) else item
+            numbers = next(held for held in (item, value, [item]) if isinstance(held, list))
             loose.append(Other("tokens", f"{len(numbers):,} tokens: {as_json(numbers[:20], 200)}"))
             if isinstance(item, int):
                 break

@@ -246,7 +246,7 @@ def _typed(*begins: str, member_name: str = "type") -> Callable[[dict[str, Json]
 
 
 _STREAMS: tuple[tuple[Callable[[Events], Json], Callable[[dict[str, Json]], bool]], ...] = (
-    (_converse, lambda value: value.get("type") in _CONVERSE),
+    (_converse, lambda value: string(value.get("type")) in _CONVERSE),
     (_anthropic, _typed("message_start", "content_block_")),
     (joined_items.responses, _typed("response.")),
     (joined_items.interactions, _typed("interaction.", "content.", "step.", member_name="event_type")),
