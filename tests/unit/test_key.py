@@ -212,6 +212,23 @@ def test_duplicate_members_are_seen_at_any_depth() -> None:
         assert body.read(replace(URL, body=sent), 1 << 20).kind == "duplicate-members"
 
 
+@pytest.mark.parametrize("number", [b"0." + b"5" * 500, b"1e" + b"9" * 30, b"NaN"])
+@pytest.mark.parametrize(
+    ("members", "kind"),
+    [
+        (b'"a":1,"a":2', "duplicate-members"),
+        (b'"a":{"b":1,"b":""}', "duplicate-members"),
+        (b'"a\\"":1,"a\\u0022":"\\u0022"', "duplicate-members"),
+        (b'"a":"\\u0022\\u0022","b":"\\\\u0022"', "raw"),
+    ],
+)
+def test_duplicate_members_are_seen_where_a_body_counts_by_its_bytes(number: bytes, members: bytes, kind: str) -> None:
+    sent = b'{"messages":[%b],%b}' % (number, members)
+    read = body.read(replace(URL, body=sent), 1 << 20)
+    assert read.kind == kind
+    assert read.object.keys() == (set() if kind == "duplicate-members" else {"messages", "a", "b"})
+
+
 def vary(**changes: Any) -> Request:
     return replace(URL, **changes)
 
