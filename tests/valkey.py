@@ -61,6 +61,11 @@ class Valkey:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> Valkey:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL)

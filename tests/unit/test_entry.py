@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -63,6 +66,12 @@ def test_the_same_entry_packs_to_the_same_bytes(kept: Entry) -> None:
 
 @pytest.mark.parametrize("kept", [PLAIN, LONG], ids=["plain", "compressed"])
 def test_any_flipped_bit_breaks_an_entry(kept: Entry) -> None:
+    """Of the first format too."""
+    old = sealed_as_before(kept.pack_answer())
+    assert Entry.unpack(old) == replace(kept, request=b"")
+    for bit in range(len(old) * 8):
+        with pytest.raises(BrokenEntry):
+            Entry.unpack(flipped(old, bit))
     answer, request = kept.pack_answer(), kept.pack_request()
     for bit in range(len(answer) * 8):
         with pytest.raises(BrokenEntry):
@@ -99,11 +108,25 @@ def flipped(data: bytes, bit: int) -> bytes:
 def sealed(head: bytes, body: bytes = b"", size: int | None = None) -> bytes:
     """What somebody who can write to a shared store may put there: the checksum is right, the content is not."""
     data = struct.pack(">I", len(head) if size is None else size) + head + body
-    return b"AIC1" + hashlib.blake2b(data, digest_size=16).digest() + data
+    return b"AIC2" + struct.pack(">I", zlib.crc32(data)) + data
 
 
-def test_this_is_how_answers_are_sealed() -> None:
-    assert Entry.unpack(sealed(PLAIN_HEAD, b"{}")) == Entry("k", 1.5, 0, 200, (("a", "b"),), "json", b"{}")
+def sealed_as_before(data: bytes) -> bytes:
+    return b"AIC1" + hashlib.blake2b(data[8:], digest_size=16).digest() + data[8:]
+
+
+@pytest.mark.parametrize("packed", [bytes, sealed_as_before])
+def test_this_is_how_answers_are_sealed(packed: Callable[[bytes], bytes]) -> None:
+    expected = Entry("k", 1.5, 0, 200, (("a", "b"),), "json", b"{}")
+    assert Entry.unpack(packed(sealed(PLAIN_HEAD, b"{}"))) == expected
+
+
+@pytest.mark.parametrize("kept", [PLAIN, LONG], ids=["plain", "compressed"])
+def test_threads_pack_and_unpack_at_once(kept: Entry) -> None:
+    """What compresses is kept, and is not made for two of them."""
+    with ThreadPoolExecutor(8) as threads:
+        found = threads.map(lambda _: Entry.unpack(kept.pack_answer(), kept.pack_request()), range(400))
+    assert all(entry == kept for entry in found)
 
 
 PLAIN_HEAD = b'{"key":"k","created":1.5,"ttl":0.0,"status":200,"headers":[["a","b"]],"format":"json","zstd":false}'

@@ -24,8 +24,9 @@ from pathlib import Path
 import pytest
 
 from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.stores import SqliteStore, StoreError, for_url, health, sqlite, sqlite_file
+from mitmproxy_ai_cache.stores import SqliteStore, StoreError, for_url, health, sqlite, sqlite_file, sqlite_thread
 from mitmproxy_ai_cache.stores.sqlite_file import VERSION
+from mitmproxy_ai_cache.stores.sqlite_thread import StoreThread
 
 ADDON = Path(__file__).resolve().parents[2] / "addon"
 PLENTY = 1 << 30
@@ -403,6 +404,33 @@ def test_expired_entries_go_before_those_that_were_used_longer_ago(path: Path, c
     clock.now += 7 * 86400
     put(path, *(entry(number, noise(number, 5000)) for number in range(95, 103)), max_size=budget)
     assert kept(path, range(103)).keys() == {*range(60), *range(95, 103)}
+
+
+def test_a_budget_that_was_made_smaller_is_kept_to_in_small_steps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes wait for the end of each step, and what is put meanwhile for the next one."""
+    put(path, *(entry(number, noise(number, 1000)) for number in range(100)))
+    budget = 20 * stored_size(entry(0, noise(0, 1000)))
+    evict = StoreThread._evict
+    steps: list[int] = []
+
+    def watched(thread: StoreThread, connection: sqlite3.Connection) -> bool:
+        before = connection.execute("SELECT entries FROM total").fetchone()[0]
+        more = evict(thread, connection)
+        steps.append(before - connection.execute("SELECT entries FROM total").fetchone()[0])
+        return more
+
+    monkeypatch.setattr(sqlite_thread, "_EVICTED_AT_ONCE", 10)
+    monkeypatch.setattr(StoreThread, "_evict", watched)
+
+    async def run() -> None:
+        async with opened(path, budget) as store:
+            store.put(entry(100, noise(100, 1000)))
+            await until(lambda: sum(steps) > 80)
+            assert await store.get(key_of(100))
+
+    asyncio.run(run())
+    assert len(kept(path, range(101))) <= 20
+    assert max(steps) <= 10
 
 
 # Several on one file

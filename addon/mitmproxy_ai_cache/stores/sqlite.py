@@ -30,8 +30,8 @@ _INSERT = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-_TOUCH_AFTER = 60.0
-"""Seconds: an entry's last use is written down at most this often."""
+_TOUCH_AFTER = 600.0
+"""Seconds: an entry's last use is written down at most this often. It costs a tenth of a hit."""
 _LOOK_EVERY = 1.0
 """Seconds between two looks whether the path still leads to the open file."""
 _CHUNK = 500
