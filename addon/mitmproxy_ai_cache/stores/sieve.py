@@ -78,7 +78,7 @@ class Search:
     def __init__(self, sieve: Sieve, limit: int) -> None:
         self.found: list[Entry] = []
         self.searched = self.unreadable = 0
-        self._sieve = sieve
+        self.sieve = sieve
         self._limit = max(limit, 1)
         self._size = 0
 
@@ -89,15 +89,15 @@ class Search:
     def look_at(self, row: Row, packed: Callable[[], Packed | None], unpack: Unpack) -> None:
         """`packed` reads answer and request, where they are needed; None where they are gone meanwhile."""
         try:
-            if not self._sieve.takes_row(row) or (bodies := packed()) is None:
+            if not self.sieve.takes_row(row) or (bodies := packed()) is None:
                 return
-            if self._sieve.takes_bytes(row, *bodies):
+            if self.sieve.takes_bytes(row, *bodies):
                 self.take(unpack(row.key, *bodies))
         except (BrokenEntry, TypeError):
             self.unreadable += 1
 
     def take(self, entry: Entry) -> None:
-        if self._sieve.takes(entry):
+        if self.sieve.takes(entry):
             self.found.append(entry)
             self._size += len(entry.body) + len(entry.request)
 
