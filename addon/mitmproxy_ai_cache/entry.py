@@ -27,6 +27,16 @@ from .usage import Usage
 _ANSWER, _REQUEST = b"AIC2", b"AIQ2"
 _SEAL = 8
 """Bytes before what is sealed: the kind and the checksum."""
+_UNREADABLE = (
+    struct.error,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    MemoryError,
+    zstandard.ZstdError,
+)
 _IS_PLAIN, _IS_ZSTD = b'"zstd":false}', b'"zstd":true}'
 """How heads end that were packed here."""
 _COMPRESS_FROM = 1024
@@ -130,49 +140,45 @@ class Entry:
             if not 100 <= known["status"] < 600:
                 raise BrokenEntry("no status")
             return cls(**known)
-        except (
-            struct.error,
-            ValueError,
-            KeyError,
-            TypeError,
-            IndexError,
-            AttributeError,
-            MemoryError,
-            zstandard.ZstdError,
-        ) as error:
+        except _UNREADABLE as error:
             raise BrokenEntry(str(error)) from None
 
 
-def peek_answer(answer: bytes) -> tuple[bytes, bool]:
-    """The body of a packed answer and whether it is compressed, unchecked: to look through many entries quickly.
-
-    Raises `BrokenEntry`.
-    """
+def peek_answer(packed: bytes) -> bytes:
+    """The body of a packed answer. Nothing is checked: this is to look through many of them. Raises `BrokenEntry`."""
     try:
-        (size,) = struct.unpack_from(">I", answer, _SEAL)
-    except struct.error as error:
+        start, end = _head_at(packed)
+        if packed.endswith(_IS_PLAIN, start, end):
+            compressed = False
+        else:
+            compressed = packed.endswith(_IS_ZSTD, start, end) or bool(peek_head(packed)["zstd"])
+        return _decompressed(memoryview(packed)[end:], compressed)
+    except _UNREADABLE as error:
         raise BrokenEntry(str(error)) from None
-    end = _SEAL + 4 + size
-    if answer.endswith(_IS_PLAIN, 0, end):
-        return answer[end:], False
-    return answer[end:], answer.endswith(_IS_ZSTD, 0, end) or bool(peek_head(answer).get("zstd"))
 
 
-def peek_head(answer: bytes) -> dict[str, Any]:
-    """The head of a packed answer, unchecked. Raises `BrokenEntry`."""
+def peek_head(packed: bytes) -> dict[str, Any]:
+    """The head of a packed answer or of its beginning, unchecked. Raises `BrokenEntry`."""
     try:
-        (size,) = struct.unpack_from(">I", answer, _SEAL)
-        head = orjson.loads(answer[_SEAL + 4 : _SEAL + 4 + size])
-    except (struct.error, ValueError) as error:
+        start, end = _head_at(packed)
+        head: dict[str, Any] = orjson.loads(packed[start:end])
+        head["key"]
+        return head
+    except _UNREADABLE as error:
         raise BrokenEntry(str(error)) from None
-    if not isinstance(head, dict):
-        raise BrokenEntry("no head")
-    return head
 
 
-def peek_request(request: bytes) -> tuple[bytes, bool]:
-    """The body of a packed request and whether it is compressed, unchecked."""
-    return request[_SEAL + 1 :], request[_SEAL : _SEAL + 1] == b"\1"
+def peek_request(packed: bytes) -> bytes:
+    """The body of a packed request, unchecked. Raises `BrokenEntry`."""
+    try:
+        return _decompressed(memoryview(packed)[_SEAL + 1 :], bool(packed[_SEAL]))
+    except _UNREADABLE as error:
+        raise BrokenEntry(str(error)) from None
+
+
+def _head_at(packed: bytes) -> tuple[int, int]:
+    (size,) = struct.unpack_from(">I", packed, _SEAL)
+    return _SEAL + 4, _SEAL + 4 + size
 
 
 def tokens_of(usage: Usage) -> dict[str, Any]:
@@ -254,12 +260,7 @@ def _compressed(data: bytes) -> tuple[bytes, bool]:
 def _decompressed(data: memoryview, compressed: bool) -> bytes:
     if not compressed:
         return bytes(data)
-    return decompress(data, _ZSTD.decompressor)
-
-
-def decompress(data: bytes | memoryview, decompressor: zstandard.ZstdDecompressor) -> bytes:
-    """A compressed body. Raises `BrokenEntry`, `ZstdError` and `MemoryError`."""
     size = zstandard.frame_content_size(data)
     if not 0 <= size <= _MAX_FREE + _MAX_RATIO * len(data):
         raise BrokenEntry("a body of no or of no likely size")
-    return decompressor.decompress(data)
+    return _ZSTD.decompressor.decompress(data)

@@ -11,7 +11,7 @@ from ..entry import Entry
 from ..selection import EVERYTHING, Selection
 
 _PLACE = re.compile(r"(-?\d{1,20}(?:\.\d{1,30})?(?:e[+-]?\d{1,3})?) (\S+) (.*)", re.ASCII | re.DOTALL)
-_NO_PAGE = "there is no such page; begin at the first one"
+NO_PAGE = "there is no such page; begin at the first one"
 
 
 class NoSuchPage(ValueError):
@@ -73,12 +73,12 @@ def place_of(after: str) -> Rank:
     """The rank of the entry that `place_after` named. Raises `NoSuchPage`."""
     found = _PLACE.fullmatch(after)
     if found is None:
-        raise NoSuchPage(_NO_PAGE)
+        raise NoSuchPage(NO_PAGE)
     return -float(found[1]), found[2], found[3]
 
 
 def number_of(after: str) -> int:
     """Of a store whose places are numbers. Raises `NoSuchPage`."""
     if not (after.isascii() and after.isdecimal() and len(after) < 19):
-        raise NoSuchPage(_NO_PAGE)
+        raise NoSuchPage(NO_PAGE)
     return int(after)

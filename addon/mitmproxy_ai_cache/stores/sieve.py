@@ -8,9 +8,8 @@ from re import Pattern, compile
 from typing import NamedTuple
 
 import orjson
-import zstandard
 
-from ..entry import BrokenEntry, Entry, decompress, peek_answer, peek_request
+from ..entry import BrokenEntry, Entry, peek_answer, peek_request
 from ..selection import Selection, host_in, in_url, needle
 from ..vault import Vault
 from .browsing import Page
@@ -44,7 +43,6 @@ class Sieve:
         self._host = _glob(selection.host and selection.host.lower())
         self._contains = None if selection.contains is None else needle(selection.contains)
         self._run = None if selection.run is None else b'"run":' + orjson.dumps(sayable(selection.run))
-        self._zstd = zstandard.ZstdDecompressor()
         self.takes = selection.matches
         self._asks_bytes = not (selection.run is None and selection.contains is None)
 
@@ -71,14 +69,7 @@ class Sieve:
             return True
         if self._vault is not None:
             request = self._vault.open(request, row.key, "request")
-        return self._in(*peek_request(request)) or self._in(*peek_answer(answer))
-
-    def _in(self, body: bytes, compressed: bool) -> bool:
-        assert self._contains is not None
-        try:
-            return self._contains.is_in(decompress(body, self._zstd) if compressed else body)
-        except (zstandard.ZstdError, MemoryError) as error:
-            raise BrokenEntry(str(error)) from None
+        return self._contains.is_in(peek_request(request)) or self._contains.is_in(peek_answer(answer))
 
 
 class Search:
@@ -87,7 +78,7 @@ class Search:
     def __init__(self, sieve: Sieve, limit: int) -> None:
         self.found: list[Entry] = []
         self.searched = self.unreadable = 0
-        self._sieve = sieve
+        self.sieve = sieve
         self._limit = max(limit, 1)
         self._size = 0
 
@@ -98,15 +89,15 @@ class Search:
     def look_at(self, row: Row, packed: Callable[[], Packed | None], unpack: Unpack) -> None:
         """`packed` reads answer and request, where they are needed; None where they are gone meanwhile."""
         try:
-            if not self._sieve.takes_row(row) or (bodies := packed()) is None:
+            if not self.sieve.takes_row(row) or (bodies := packed()) is None:
                 return
-            if self._sieve.takes_bytes(row, *bodies):
+            if self.sieve.takes_bytes(row, *bodies):
                 self.take(unpack(row.key, *bodies))
         except (BrokenEntry, TypeError):
             self.unreadable += 1
 
     def take(self, entry: Entry) -> None:
-        if self._sieve.takes(entry):
+        if self.sieve.takes(entry):
             self.found.append(entry)
             self._size += len(entry.body) + len(entry.request)
 
