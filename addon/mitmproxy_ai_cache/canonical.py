@@ -176,7 +176,9 @@ class _Walk:
         result = {}
         for name, member in value.items():
             below = rules.child(name) if rules is not None else None
-            walked = self.value(member, below, schema or name in SCHEMA_ROOTS)
+            walked = member
+            if below is not None or self.normalise or type(member) is not str:
+                walked = self.value(member, below, schema or name in SCHEMA_ROOTS)
             if walked is DROP:
                 continue
             if schema and name == "properties" and isinstance(member, dict) and isinstance(walked, dict):
@@ -199,7 +201,7 @@ class _Walk:
                     walked = _ordered(walked)
             elif kind is list:
                 self.take(1)
-                walked = self.items(member, None, schema or name in SCHEMA_ROOTS)
+                walked = self.plain_items(member, schema or name in SCHEMA_ROOTS)
             else:
                 walked = member if kind in _ITSELF else self.number(member)
             # The comparison alone says no to nearly every name.
@@ -215,16 +217,23 @@ class _Walk:
             self.take(len(value))
             walked = (self.value(item, rules.child(str(i)), schema) for i, item in enumerate(value))
             return [item for item in walked if item is not DROP]
-        if self.normalise is None:
+        if self.normalise is not None:
+            self.take(len(value))
+            return [self.value(item, None, schema) for item in value]
+        return self.plain_items(value, schema)
+
+    def plain_items(self, value: list[Json], schema: bool) -> list[Json]:
+        if not value:
+            return value
+        if type(value[0]) is not dict:
             kinds = set(map(type, value))
             if kinds <= _ITSELF or (kinds == {int} and min(value) > -_SMALL and max(value) < _SMALL):
                 return value  # texts, or tokens to embed, which come by the hundred thousand
-            if kinds == {dict}:
-                self.take(len(value))
-                result = [self.plain_members(item, schema) for item in value]
-                return value if all(map(is_, result, value)) else result
         self.take(len(value))
-        return [self.value(item, None, schema) for item in value]
+        result = [
+            self.plain_members(item, schema) if type(item) is dict else self.value(item, None, schema) for item in value
+        ]
+        return value if all(map(is_, result, value)) else result
 
     def number(self, value: int | float | Decimal) -> Json:
         if isinstance(value, int) and -_SMALL < value < _SMALL:

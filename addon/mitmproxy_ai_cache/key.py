@@ -133,7 +133,7 @@ def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: Key
         kind,
     ]
     digest = hmac.new(rules.secret, digestmod=hashlib.sha256) if rules.secret else hashlib.sha256()
-    digest.update(b"".join(len(part).to_bytes(8, "big") + part for part in parts))
+    digest.update(b"".join([len(part).to_bytes(8, "big") + part for part in parts]))
     digest.update(len(body).to_bytes(8, "big"))
     digest.update(body)  # by itself: the body may be long, and joining would copy it
     return digest.hexdigest()
