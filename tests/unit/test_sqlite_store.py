@@ -1152,7 +1152,7 @@ def test_a_store_that_is_not_writable_answers_and_leaves_the_file_as_it_is(path:
 
 def test_a_recording_that_does_not_exist_is_said_and_not_made(path: Path) -> None:
     store = for_url(f"sqlite:///{path}", 1 << 20, writable=False)
-    with pytest.raises(StoreError, match="no recording at"):
+    with pytest.raises(StoreError, match="nothing is stored at"):
         asyncio.run(store.open())
     assert not path.exists()
 
