@@ -6,7 +6,7 @@ so each shape is understood once.
 
 from __future__ import annotations
 
-from .entries import of
+from .entries import of, question
 from .values import (
     Audio,
     Conversation,
@@ -40,4 +40,5 @@ __all__ = [
     "ToolResult",
     "Vectors",
     "of",
+    "question",
 ]

@@ -75,7 +75,7 @@ def _blocked(value: Json) -> list[Message]:
 
 def _output_items(value: Json) -> list[Message]:
     """Responses: all items are one answer. Interactions: `outputs` or `steps`."""
-    return _assistant(parts(member(value, "output", "outputs", "steps")))
+    return _assistant(parts(member(value, "output", "outputs", "steps")) or [Text("")])
 
 
 def _output_message(value: Json) -> list[Message]:
@@ -173,7 +173,7 @@ def _guardrail(value: Json) -> list[Message]:
 def _count(value: Json) -> list[Message]:
     count = member(value, "input_tokens", "totalTokens")
     if count is None:
-        return _assistant([Other("tokens", as_json(value["tokensInfo"]))])
+        return _assistant([Other("tokens", as_json(value.get("tokensInfo")))])
     return _assistant([Text(clean(f"{as_json(count, 40)} tokens"))])
 
 
@@ -284,6 +284,7 @@ _USAGE = ("usage", "usageMetadata", "meta", "amazon-bedrock-invocationMetrics")
 _LOOSE = (
     "prompt_eval_count", "eval_count", "inputTextTokenCount", "prompt_token_count", "generation_token_count",
     "num_tokens_prompt_total", "num_tokens_generated", "input_token_count", "generated_token_count",
+    "tokenCount", "totalOutputTextTokenCount",
 )  # fmt: skip
 """Counts that stand beside the answer itself."""
 
@@ -295,7 +296,7 @@ def _usage(value: Json) -> Iterable[tuple[str, int]]:
         found += _counts(held.get(name), "", 0)
     found += _counts(mapping(held.get("x_groq")).get("usage"), "", 0)
     for place in (held, *objects(held.get("results"))[:1]):
-        found += [(name, count) for name in _LOOSE if isinstance(count := place.get(name), int)]
+        found += [(name, count) for name in _LOOSE if (count := _whole(place.get(name))) is not None]
     return list(dict(found).items())[:_COUNTS]
 
 
@@ -306,7 +307,12 @@ def _counts(value: Json, begin: str, depth: int) -> Iterable[tuple[str, int]]:
         path = clean(f"{begin}{name}")
         if isinstance(count, dict):
             yield from _counts(count, f"{path}.", depth + 1)
-        elif (
-            isinstance(count, int | float) and not isinstance(count, bool) and 0 <= count < 1e15 and count == int(count)
-        ):
-            yield path, int(count)
+        elif not name.endswith("Latency") and (whole := _whole(count)) is not None:
+            yield path, whole
+
+
+def _whole(count: Json) -> int | None:
+    """A count; Titan and Cohere write 3.0."""
+    if isinstance(count, bool) or not isinstance(count, int | float) or not 0 <= count < 1 << 50:
+        return None
+    return int(count) if count == int(count) else None

@@ -52,7 +52,7 @@ def read(value: Json, model: str = "") -> Asked:
     for name in _WRAPPED:
         if inner := mapping(body.get(name)):
             body = {**{key: held for key, held in body.items() if key != name}, **inner}
-    if not body:
+    if not body and value != {}:
         return Asked(messages=(Message("user", (Other("body", as_json(value)),)),) if value is not None else ())
     used: set[str] = set()
     said: list[Message] = []
@@ -62,9 +62,10 @@ def read(value: Json, model: str = "") -> Asked:
             content = held["parts"] if isinstance(held, dict) and "parts" in held else held
             said.append(Message("system", tuple(parts(content))))
     for name, reader in _SPOKEN.items():
-        if name in body and (found := list(reader(body[name]))):
-            used.add(name)
+        if name in body:
+            found = list(reader(body[name]))
             said += found
+            used.update([name] if found or not body[name] else [])
     tools = [tool for name in _TOOLS if name in body for tool in _tools(body[name])]
     used.update(name for name in ("tools", "functions") if name in body)
     return Asked(_settings(body, used, model), tuple(tools), tuple(_within_limits(said)))
@@ -112,7 +113,7 @@ def _conversation(value: Json) -> Iterable[Message]:
                 loose = []
             yield _message(item)
         elif isinstance(item, list) or (isinstance(item, int) and not loose):
-            numbers = value if isinstance(item, int) else item
+            numbers = next(held for held in (item, value, [item]) if isinstance(held, list))
             loose.append(Other("tokens", f"{len(numbers):,} tokens: {as_json(numbers[:20], 200)}"))
             if isinstance(item, int):
                 break

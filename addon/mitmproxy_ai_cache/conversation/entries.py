@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from dataclasses import replace
 
 from .. import body as bodies
 from ..entry import Entry
@@ -34,10 +34,13 @@ from .values import (
 
 _MAX_LINES = 400_000
 """Lines of a stream that are read: three for each of 128,000 tokens."""
-_MAX_BRACKETS = 1_500_000
-"""Arrays and objects of all events of a stream that is read: a dozen for each of these tokens."""
+_MAX_BRACKETS = 1_000_000
+"""Arrays and objects of all events of a stream that is read: six for each of these tokens, and more."""
 _MAX_TEXT = 200_000
 """Characters of a body that is no JSON."""
+
+_BEGIN = 4_000
+"""Characters that are shown of what cannot be read."""
 
 _TEXT_TYPES = re.compile(r"text/|application/(?:x-subrip|xml|x-www-form-urlencoded)")
 
@@ -47,11 +50,11 @@ def of(entry: Entry) -> Conversation:
     try:
         sent = _asked(entry)
     except Exception as error:  # a stranger's body must not hide the rest of the entry
-        sent = Asked((("model", clean(entry.model)),), (), (Message("user", (_unread(error),)),))
+        sent = Asked((("model", clean(entry.model)),), (), (Message("user", _unread(error, entry.request)),))
     try:
         got = _answered(entry)
     except Exception as error:
-        got = Answered((Message("assistant", (_unread(error),)),))
+        got = Answered((Message("assistant", _unread(error, entry.body)),))
     question = _question(sent.messages) or clean(f"{entry.method} {entry.url}")
     return Conversation(
         settings=sent.settings,
@@ -65,8 +68,15 @@ def of(entry: Entry) -> Conversation:
     )
 
 
-def _unread(error: Exception) -> Other:
-    return Other("unread", str(error) if isinstance(error, Unread) else f"not understood ({type(error).__name__})")
+def question(entry: Entry) -> str:
+    """What the user asked last, in one line, as `of` says it; the answer is not looked at. Never raises."""
+    return of(replace(entry, body=b"")).question
+
+
+def _unread(error: Exception, data: bytes) -> tuple[Part, ...]:
+    """Why it is not taken apart, and how it begins."""
+    why = str(error) if isinstance(error, Unread) else f"not understood ({type(error).__name__})"
+    return Other("unread", why), Text(cut(data[: _BEGIN * 4].decode("utf-8", "replace"), _BEGIN))
 
 
 def _asked(entry: Entry) -> Asked:
@@ -95,13 +105,15 @@ def _answered(entry: Entry) -> Answered:
         return Answered()
     tag = entry.format if entry.format in _EVENTS or entry.format in ("json-array", "raw") else ""
     tag = tag or tag_of(content_type, data)
+    left_out: tuple[Part, ...] = ()
     if tag in _EVENTS:
-        value = join(_events(tag, data))
+        events, left_out = _events(tag, data)
+        value = join(events)
     else:
         try:
             value = load(data)
         except Unread:
-            if tag == "json" and data.lstrip()[:1] in (b"{", b"["):
+            if tag != "raw" and data.lstrip()[:1] in (b"{", b"["):
                 raise
             return Answered((Message("assistant", (_raw(data, content_type),)),))
         if isinstance(value, list) and any(isinstance(item, dict) and "candidates" in item for item in value[:3]):
@@ -109,7 +121,8 @@ def _answered(entry: Entry) -> Answered:
     if entry.status != 200:
         return Answered(tuple(answered.error(value)))
     got = answered.read(value)
-    return got if got.messages else Answered((Message("assistant", (_left(value),)),), got.finish, got.usage)
+    said = got.messages or (Message("assistant", (_left(value),)),)
+    return Answered((*said, Message("system", left_out)) if left_out else said, got.finish, got.usage)
 
 
 def _left(value: Json) -> Part:
@@ -120,13 +133,15 @@ def _left(value: Json) -> Part:
 _EVENTS = {"sse": sse.parse, "ndjson": ndjson.parse, "eventstream": eventstream.parse}
 
 
-def _events(tag: str, data: bytes) -> Sequence[Event]:
-    """The events of a stream, the first ones where there are too many."""
+def _events(tag: str, data: bytes) -> tuple[Sequence[Event], tuple[Part, ...]]:
+    """The events of a stream; where there are too many the first ones, and a word about the others."""
     if len(data) > MAX_BYTES or data.count(b"{") + data.count(b"[") > _MAX_BRACKETS:
         raise Unread(f"a stream of {len(data):,} bytes, too much to be put together")
-    if tag != "eventstream" and data.count(b"\n") + data.count(b"\r") > _MAX_LINES:
-        data = b"\n".join(data.replace(b"\r", b"").split(b"\n", _MAX_LINES)[:_MAX_LINES]) + b"\n"
-    return list(islice(_EVENTS[tag](data).events, _MAX_LINES))
+    if tag == "eventstream" or data.count(b"\n") + data.count(b"\r") <= _MAX_LINES:
+        return _EVENTS[tag](data).events, ()
+    first = b"\n".join(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n", _MAX_LINES)[:_MAX_LINES])
+    note = Other("left-out", f"the rest of {len(data):,} bytes: too many events")
+    return _EVENTS[tag](first + b"\n").events, (note,)
 
 
 def _raw(data: bytes, content_type: str) -> Part:
@@ -186,4 +201,5 @@ def about(part: Media) -> str:
     """What a picture, sound or file is: `image (image/png, 12 kB)`."""
     kind = type(part).__name__.lower()
     told = [part.name, part.media_type, amount(part.size) if part.size else "", part.url]
-    return f"{kind} ({', '.join(filter(None, told))})"
+    words = ", ".join(filter(None, told))
+    return f"{kind} ({words})" if words else kind

@@ -41,32 +41,41 @@ def join(events: Sequence[Event]) -> Json:
 def _unwrapped(event: Event) -> dict[str, Json]:
     """The value of an event. Bedrock wraps each vendor's chunk; Nova names what it is by its only member."""
     value = event.object
-    if isinstance(inner := value.get("bytes"), str):
+    if "bytes" in value and isinstance(inner := value["bytes"], str):
         with suppress(ValueError):
             value = Event("", base64.b64decode(inner, validate=True)).object
-    if event.name in ("", "chunk") and len(named := value.keys() & _CONVERSE) == 1:
-        (name,) = named
-        return {"type": name, **mapping(value[name])}
+    if len(value) <= 2 and event.name in ("", "chunk") and (named := value.keys() & _CONVERSE):
+        name = min(named)
+        metrics = {key: held for key, held in value.items() if key not in named}
+        return {"type": name, **mapping(value[name]), **metrics}
     return value
 
 
 def _merged(values: Events) -> dict[str, Json]:
-    """Chunks whose texts go on where the last one ended, all else replaced: OpenAI, Ollama, most vendors."""
+    """Chunks whose texts go on where the last one ended, all else replaced: Ollama, most vendors inside Bedrock."""
     whole: dict[str, Json] = {}
     for value in values:
-        merge(whole, {name: held for name, held in value.items() if name not in ("type", "obfuscation", "p")})
-    for choice in objects(whole.get("choices")):
-        if isinstance(delta := choice.pop("delta", None), dict):
-            choice["message"] = {**mapping(choice.get("message")), **delta}
+        merge(whole, {name: held for name, held in value.items() if name not in ("type", "p")})
     return whole
 
 
 def _chat(values: Events) -> Json:
+    """OpenAI's chunks. Only their choices grow."""
+    whole: dict[str, Json] = {}
+    grown: dict[str, Json] = {"choices": []}
     for value in values:
-        for choice in objects(value.get("choices")):
+        choices = objects(value.get("choices"))
+        for choice in choices:
             if "delta" in choice:
                 choice.pop("message", None)  # Perplexity: all that was said so far, each time
-    return finished(_merged(values))
+        merge(grown, {"choices": choices})
+        if value.get("usage") is None:
+            value.pop("usage", None)
+        whole.update(value)
+    for choice in grown["choices"]:
+        if isinstance(delta := choice.pop("delta", None), dict):
+            choice["message"] = {**mapping(choice.get("message")), **delta}
+    return finished({**whole, **grown})
 
 
 def _anthropic(values: Events) -> Json:
@@ -237,7 +246,7 @@ def _typed(*begins: str, member_name: str = "type") -> Callable[[dict[str, Json]
 
 
 _STREAMS: tuple[tuple[Callable[[Events], Json], Callable[[dict[str, Json]], bool]], ...] = (
-    (_converse, lambda value: value.get("type") in _CONVERSE),
+    (_converse, lambda value: string(value.get("type")) in _CONVERSE),
     (_anthropic, _typed("message_start", "content_block_")),
     (joined_items.responses, _typed("response.")),
     (joined_items.interactions, _typed("interaction.", "content.", "step.", member_name="event_type")),

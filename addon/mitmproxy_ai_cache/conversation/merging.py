@@ -34,17 +34,20 @@ def merge(into: dict[str, Json], delta: dict[str, Json]) -> None:
     """Add `delta`; what is null there adds nothing."""
     for name, value in delta.items():
         before = into.get(name)
-        if value is None:
+        if isinstance(value, str):
+            if name in _GROWS:
+                _grow(into, name, before, value)
+            elif value or not before:
+                into[name] = value
+        elif value is None:
             into.setdefault(name, None)
-        elif isinstance(value, str) and name in _GROWS:
-            _grow(into, name, before, value)
         elif isinstance(value, dict):
             if not isinstance(before, dict):
                 before = into[name] = {}
             merge(before, value)
         elif isinstance(value, list):
             _extend(into, name, before, value)
-        elif not (value == "" and before):
+        else:
             into[name] = value
 
 

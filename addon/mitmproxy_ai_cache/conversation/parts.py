@@ -22,7 +22,8 @@ _TEXTS = frozenset("text input_text output_text guardContent search_result".spli
 _MEMBERS_OF_NO_TYPE = (
     "functionCall", "function_call", "functionResponse", "function_response", "inlineData", "inline_data", "fileData",
     "file_data", "executableCode", "executable_code", "codeExecutionResult", "code_execution_result", "toolUse",
-    "toolResult", "image", "document", "video", "audio", "reasoningContent", "guardContent", "citationsContent", "json",
+    "toolResult", "image", "document", "video", "audio", "reasoningContent", "guardContent", "citationsContent",
+    "cachePoint", "json",
     "text",
 )  # fmt: skip
 """What tells parts of Gemini and Converse apart, which have no `type`."""
@@ -115,7 +116,7 @@ def _call(item: dict[str, Json], kind: str, depth: int) -> list[Part]:
     call_id = clean(name_in(item, "call_id", "id"))
     found: list[Part] = [ToolCall(call_id, clean(name), clean(as_json(arguments)))]
     if output:
-        found.append(ToolResult(call_id, tuple(_results(output[0], depth)), bool(item.get("error"))))
+        found.append(ToolResult(call_id, tuple(contents(output[0], depth)), bool(item.get("error"))))
     return found
 
 
@@ -124,10 +125,11 @@ def _result(item: Json, depth: int = 0) -> ToolResult:
     content = member(item, "content", "output", "result", "response", "outcome")
     names = ("tool_use_id", "toolUseId", "call_id", "tool_call_id", "id", "name", "tool_name")
     failed = member(item, "is_error", "isError") is True or name_in(item, "status") == "error"
-    return ToolResult(clean(name_in(item, *names)), tuple(_results(content, depth)), failed)
+    return ToolResult(clean(name_in(item, *names)), tuple(contents(content, depth)), failed)
 
 
-def _results(content: Json, depth: int) -> list[Part]:
+def contents(content: Json, depth: int = -1) -> list[Part]:
+    """The parts of `content`; an object of nobody's making is JSON that a tool or a model has written."""
     if isinstance(content, dict) and not ("type" in content or content.keys() & set(_MEMBERS_OF_NO_TYPE)):
         return [Text(clean(as_json(content)))]
     return parts(content, depth + 1)
@@ -225,6 +227,7 @@ _BY_MEMBER: dict[str, _Reader] = {
     "video": lambda held, depth: [sourced(File, held)],
     "audio": lambda held, depth: [sourced(Audio, held)],
     "reasoningContent": lambda held, depth: _reasoning(mapping(held), depth),
+    "cachePoint": lambda held, depth: [],
     "guardContent": lambda held, depth: parts(member(held, "text", "image"), depth + 1),
     "citationsContent": lambda held, depth: parts(member(held, "content"), depth + 1),
     "json": lambda held, depth: [Text(clean(as_json(held)))],
@@ -242,7 +245,7 @@ def of_message(message: dict[str, Json]) -> list[Part]:
         ),
         [Thinking("")] if details else [],
     )
-    said = parts(member(message, "content", "parts", "message", "text", "tool_plan"))
+    said = contents(member(message, "content", "parts", "message", "text", "tool_plan"))
     found = [*thoughts, *said, *parts(member(message, "refusal"))]
     if member(message, "content") is not None:
         found += parts(message.get("tool_plan"))

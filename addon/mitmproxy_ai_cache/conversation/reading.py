@@ -125,8 +125,12 @@ def one_line(text: str, limit: int = LINE) -> str:
     return line if len(line) <= limit and whole else line[: limit - 3].rstrip() + "..."
 
 
-def amount(size: int) -> str:
-    """`size` bytes for a person."""
+def amount(size: float) -> str:
+    """`size` bytes for a person: two digits or more."""
     if size < 1000:
         return f"{size} bytes"
-    return f"{size / 1000:.0f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 1000 or unit == "GB":
+            break
+    return f"{size:.1f} {unit}" if size < 10 else f"{size:.0f} {unit}"
