@@ -15,7 +15,9 @@ import re
 import struct
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -93,15 +95,7 @@ class Entry:
 
     @property
     def usage(self) -> Usage:
-        return Usage(
-            self.input_tokens,
-            self.output_tokens,
-            self.cache_read_tokens,
-            self.cache_write_tokens,
-            self.cache_write_1h_tokens,
-            self.audio_input_tokens,
-            self.audio_output_tokens,
-        )
+        return Usage(*counts_of(self))
 
     def pack_answer(self) -> bytes:
         head: dict[str, Any] = {name: getattr(self, name) for name in _HEAD}
@@ -192,6 +186,8 @@ _USAGE = (
     "audio_output_tokens",
 )
 """In the order of `Usage`."""
+counts_of: Callable[[Entry], tuple[int, ...]] = attrgetter(*_USAGE)
+"""The counts of `Usage` without its name: for hits, which count by them."""
 _NOT_PACKED = frozenset({"body", "request"})
 _ZERO_IF_ABSENT = frozenset(_USAGE[2:])
 """Nearly always zero, and every hit reads them."""

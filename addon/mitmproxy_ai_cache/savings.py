@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .entry import Entry
+from .entry import Entry, counts_of
 from .pricing import PRICES, PriceList
 from .replay import printable
 from .usage import Usage
@@ -56,12 +56,12 @@ class Saved:
     def tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
-    def add(self, usage: Usage, seconds: float) -> None:
+    def add(self, entry: Entry, seconds: float) -> None:
         self.calls += 1
-        self.input_tokens += usage.input
-        self.output_tokens += usage.output
-        self.cache_read_tokens += usage.cache_read
-        self.cache_write_tokens += usage.cache_write
+        self.input_tokens += entry.input_tokens
+        self.output_tokens += entry.output_tokens
+        self.cache_read_tokens += entry.cache_read_tokens
+        self.cache_write_tokens += entry.cache_write_tokens
         self.seconds += seconds
 
     def merge(self, other: Saved) -> None:
@@ -94,8 +94,8 @@ class Row:
     saved: Saved = field(default_factory=Saved)
 
 
-_Pending = tuple[Row, str, str, str, Usage]
-"""Row, URL, host, model, usage."""
+_Pending = tuple[Row, str, str, str, tuple[int, ...]]
+"""Row, URL, host, model, and the counts of a `Usage`."""
 
 
 class Ledger:
@@ -103,7 +103,7 @@ class Ledger:
 
     def __init__(self, prices: PriceList = PRICES) -> None:
         self._prices = prices
-        self._rows: dict[Labels, Row] = {}
+        self._rows: dict[tuple[str, str, str], Row] = {}
         self._pending: dict[_Pending, int] = {}
         self._lock = threading.Lock()
         """Of `_pending`."""
@@ -112,25 +112,27 @@ class Ledger:
 
     def row(self, protocol: str, model: str, host: str) -> Row:
         """The row of these labels; beyond the first ones models and hosts are `other`."""
-        labels = Labels(protocol, model, host)
-        found = self._rows.get(labels)
+        found = self._rows.get((protocol, model, host))
         if found is None:
-            if len(self._rows) >= _SETS:
-                labels = Labels(protocol, OTHER, OTHER)
-            found = self._rows.setdefault(labels, Row(labels))
+            named = Labels(protocol, model, host) if len(self._rows) < _SETS else Labels(protocol, OTHER, OTHER)
+            found = self._rows.setdefault(named, Row(named))
         return found
 
     def save(self, row: Row, entry: Entry, host: str, seconds: float = 0.0) -> None:
         """`entry` answered a call that did not reach the provider, `seconds` sooner."""
-        usage = entry.usage
-        row.saved.add(usage, seconds)
+        row.saved.add(entry, seconds)
         if is_paid(entry):
-            call = (row, entry.url, host, entry.model, usage)
+            call = (row, entry.url, host, entry.model, counts_of(entry))
             with self._lock:
-                self._pending[call] = self._pending.get(call, 0) + 1
-            if len(self._pending) >= _BATCH and (self._priced_by is None or not self._priced_by.is_alive()):
-                self._priced_by = threading.Thread(target=self.price, name="ai-cache prices", daemon=True)
-                self._priced_by.start()
+                pending = self._pending
+                pending[call] = pending.get(call, 0) + 1
+            if len(pending) >= _BATCH:
+                self._price_in_a_thread()
+
+    def _price_in_a_thread(self) -> None:
+        if self._priced_by is None or not self._priced_by.is_alive():
+            self._priced_by = threading.Thread(target=self.price, name="ai-cache prices", daemon=True)
+            self._priced_by.start()
 
     def price(self) -> None:
         """Put dollars to what waits for it. May take half a second, the first time."""
@@ -138,8 +140,8 @@ class Ledger:
             with self._lock:
                 pending, self._pending = self._pending, {}
             together: dict[tuple[Row, str, str, str], dict[Usage, int]] = {}
-            for (*call, usage), count in pending.items():
-                together.setdefault(tuple(call), {})[usage] = count  # type: ignore[arg-type]
+            for (row, url, host, model, counts), times in pending.items():
+                together.setdefault((row, url, host, model), {})[Usage(*counts)] = times
             for (row, url, host, model), calls in together.items():
                 self._settle(row.saved, url, host, model, calls)
 
