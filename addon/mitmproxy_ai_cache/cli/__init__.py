@@ -84,6 +84,7 @@ def parser_for(chosen: str = "") -> argparse.ArgumentParser:
             module.add_arguments(added)
             added.set_defaults(main=module.main)
             added.failure = getattr(module, "FAILURE", 125)
+            parser.failure = added.failure if chosen else 125
     return parser
 
 

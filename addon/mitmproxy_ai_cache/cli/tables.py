@@ -78,7 +78,7 @@ class Table:
         ]
         places = _fitting(self._columns, wanted, self._out.width, self._least)
         used = sum(wanted[at] + len(_GAP) for at in places[:-1])
-        self._widths = {at: wanted[at] for at in places} | {places[-1]: max(self._out.width - used, 8)}
+        self._widths = {at: wanted[at] for at in places} | {places[-1]: max(self._out.width - used, 4)}
         self._print([column.title for column in self._columns], "bold")
         for row in self._first:
             self._print(row)
@@ -100,7 +100,7 @@ def _fitting(columns: Sequence[Column], wanted: Sequence[int], width: int, least
     last = places[-1]
     by_worth = sorted(places[:-1], key=lambda at: columns[at].keep)
     least = min(least, wanted[last])
-    while by_worth and sum(wanted[at] + len(_GAP) for at in places if at != last) + least > width:
+    while len(by_worth) > 1 and sum(wanted[at] + len(_GAP) for at in places if at != last) + least > width:
         places.remove(by_worth.pop(0))
     return places
 
