@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 
 from mitmproxy_ai_cache.cli import main
 from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.importing import BrokenRecording, NotARecording, Recorded, Skipped, read
+from mitmproxy_ai_cache.importing import FORMS, BrokenRecording, NotARecording, Recorded, Skipped, read
 from mitmproxy_ai_cache.importing.recorded import answer_headers
 from mitmproxy_ai_cache.importing.taking import Taken, Taker, settings_for
 from mitmproxy_ai_cache.stores import for_url
@@ -510,7 +510,7 @@ def test_a_file_of_no_known_kind_is_one_line_and_the_others_go_on(
     assert main(["import", *files, str(good), "--store", f"sqlite:///{store}"]) == 125
     said = capsys.readouterr()
     first, second, third = said.err.splitlines()
-    assert first.endswith("/no: is not a vcrpy cassette, a HAR file, a mitmproxy flow file or what ai-cache export wrote")
+    assert first.endswith("/no: is not " + FORMS)
     assert second.endswith("/missing: No such file or directory")
     assert "/broken: the YAML cannot be read" in third
     assert "imported 1 of 1 exchange into" in said.out
