@@ -510,7 +510,9 @@ def test_a_file_of_no_known_kind_is_one_line_and_the_others_go_on(
     assert main(["import", *files, str(good), "--store", f"sqlite:///{store}"]) == 125
     said = capsys.readouterr()
     first, second, third = said.err.splitlines()
-    assert first.endswith("/no: is not a vcrpy cassette, a HAR file or a mitmproxy flow file")
+    assert first.endswith(
+        "/no: is not a vcrpy cassette, a HAR file, a mitmproxy flow file or what ai-cache export wrote"
+    )
     assert second.endswith("/missing: No such file or directory")
     assert "/broken: the YAML cannot be read" in third
     assert "imported 1 of 1 exchange into" in said.out
