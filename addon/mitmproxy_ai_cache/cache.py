@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from . import body as bodies
 from . import policy, protocols, refusals, replay
+from .dashboard.recent import asked_of
 from .entry import Entry
 from .exchange import Exchange
 from .explaining import Explainer
@@ -60,6 +61,7 @@ class Cache:
         self._explainer = Explainer(settings, store, self.registry)
         self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
         self.flights = self.keeper.flights
+        self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
         self._store_works = True
         self._warned_of_claims = False
 
@@ -222,9 +224,11 @@ class Cache:
     async def _ask_store(self, exchange: Exchange) -> Entry | None:
         """The entry of the exchange's key, within the time budget."""
         began = time.monotonic()
+        unfinished = self.keeper.unfinished(exchange.key)
+        waits = self.store.waits or unfinished is not None
         try:
-            async with asyncio.timeout(self.settings.lookup_timeout):
-                if unfinished := self.keeper.unfinished(exchange.key):
+            async with asyncio.timeout(self.settings.lookup_timeout if waits else None):
+                if unfinished is not None:
                     await asyncio.wait([unfinished])
                 entry = await self.store.get(exchange.key, policy.namespace(self.settings, exchange.request))
             self._store_state(True)

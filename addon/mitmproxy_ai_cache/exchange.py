@@ -14,6 +14,8 @@ from .protocols.base import Call
 from .redact import Pattern
 from .scopes import Scope
 
+_UNDECIDED, _NO_CONTROL = Decision(), CacheControl()
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -25,8 +27,8 @@ class Exchange:
     """HIT, STALE, MISS, BYPASS, REFRESH; empty where the request is none of our business."""
     reason: str = ""
     key: str = ""
-    decision: Decision = field(default_factory=Decision)
-    control: CacheControl = field(default_factory=CacheControl)
+    decision: Decision = _UNDECIDED
+    control: CacheControl = _NO_CONTROL
     response: Response | None = None
     """What to answer with at once, without a provider."""
     entry: Entry | None = None

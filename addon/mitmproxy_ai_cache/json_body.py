@@ -8,6 +8,7 @@ again gives the very same bytes (what the SDKs send), and by the slower, exact w
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -24,7 +25,10 @@ MAX_CONTAINERS = 500_000
 """Most arrays and objects of a document that is parsed at all. A parser holds the interpreter for microseconds each."""
 
 MAX_NUMBERS = 500_000
-"""Most numbers that are read exactly. The longest lists there are, tokens to embed, have some 300,000."""
+"""Most integers that are read exactly. The longest lists there are, tokens to embed, have some 300,000."""
+
+MAX_DECIMALS = 150_000
+"""Most other numbers that are read exactly: as many as the canonical form may have."""
 
 
 class NotCanonical(ValueError):
@@ -43,18 +47,25 @@ def parse(data: bytes) -> Json:
     """The value of `data`, numbers exact. Raises `NotCanonical`, `TooComplex` or `DuplicateMembers`."""
     if is_too_complex(data):
         raise TooComplex
-    try:
-        value = orjson.loads(data)
-        if orjson.dumps(value) == data:
-            return value
-    except (orjson.JSONDecodeError, TypeError, RecursionError):
-        pass
+    if not _SPACED.match(data):
+        try:
+            value = orjson.loads(data)
+            if orjson.dumps(value) == data:
+                return value
+        except (orjson.JSONDecodeError, TypeError, RecursionError):
+            pass
     return _parse_exactly(data)
+
+
+_SPACED = re.compile(rb'\s|[{\[]\s|\{"[^"\\]*+"(?:\s|:\s)')
+"""The beginning of a document that orjson would write without white space: no use in trying."""
 
 
 def is_too_complex(data: bytes) -> bool:
     """Whether to parse `data` would stall everybody else. Brackets inside strings count too."""
-    return len(data) > MAX_CONTAINERS and data.count(b"[") + data.count(b"{") > MAX_CONTAINERS
+    if len(data) <= 2 * MAX_CONTAINERS:  # each has two; and to count takes half as long as to parse
+        return False
+    return data.count(b"[") + data.count(b"{") > MAX_CONTAINERS
 
 
 def _parse_exactly(data: bytes) -> Json:
@@ -76,6 +87,13 @@ def parse_leniently(data: bytes) -> Json:
     Raises `DuplicateMembers`.
     """
     try:
+        value = orjson.loads(data)
+        # A member that is there twice is lost, and its quotes with it; an escaped quote comes back as a quote.
+        if data.count(b'"') + data.count(rb"\u0022") == orjson.dumps(value).count(b'"'):
+            return value
+    except (orjson.JSONDecodeError, TypeError, RecursionError):
+        pass
+    try:
         return _LENIENT.decode(data.decode("utf-8-sig", "replace"))
     except DuplicateMembers:
         raise
@@ -84,25 +102,25 @@ def parse_leniently(data: bytes) -> Json:
 
 
 class _Numbers:
-    """Reads the numbers of one document, up to `MAX_NUMBERS`."""
+    """Reads the numbers of one document, up to `MAX_NUMBERS` and `MAX_DECIMALS`."""
 
-    __slots__ = ("left",)
+    __slots__ = ("decimals", "integers")
 
     def __init__(self) -> None:
-        self.left = MAX_NUMBERS
+        self.integers, self.decimals = MAX_NUMBERS, MAX_DECIMALS
 
     def integer(self, text: str) -> int | Decimal:
         # int() forgets the sign of -0
         if len(text) < 19 and text != "-0":
-            self.left -= 1
-            if self.left < 0:
+            self.integers -= 1
+            if self.integers < 0:
                 raise NotCanonical("too many numbers")
             return int(text)
         return self.decimal(text)
 
     def decimal(self, text: str) -> Decimal:
-        self.left -= 1
-        if len(text) > MAX_NUMBER or self.left < 0:
+        self.decimals -= 1
+        if len(text) > MAX_NUMBER or self.decimals < 0:
             raise NotCanonical("too many or too huge numbers")
         return Decimal(text)
 
@@ -118,4 +136,12 @@ def _object(members: list[tuple[str, Json]]) -> dict[str, Json]:
     return value
 
 
-_LENIENT = json.JSONDecoder(object_pairs_hook=_object, parse_int=float, parse_float=float)
+def _roughly(text: str) -> Json:
+    """A number of whatever size. Not by float(), which takes microseconds for numbers that are next to nothing."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return 0.0
+
+
+_LENIENT = json.JSONDecoder(object_pairs_hook=_object, parse_int=float, parse_float=_roughly)

@@ -131,12 +131,12 @@ def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: Key
         b"stream" if call.stream else b"whole",
         *_counted(header_lines(call, request, rules.headers)),
         kind,
-        body,
     ]
-    message = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-    if rules.secret:
-        return hmac.new(rules.secret, message, hashlib.sha256).hexdigest()
-    return hashlib.sha256(message).hexdigest()
+    digest = hmac.new(rules.secret, digestmod=hashlib.sha256) if rules.secret else hashlib.sha256()
+    digest.update(b"".join([len(part).to_bytes(8, "big") + part for part in parts]))
+    digest.update(len(body).to_bytes(8, "big"))
+    digest.update(body)  # by itself: the body may be long, and joining would copy it
+    return digest.hexdigest()
 
 
 def body_bytes(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:

@@ -18,7 +18,7 @@ from .profiles import PROFILES
 MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 
 
-SECRETS = ("ai_cache_secret", "ai_cache_encryption_key")
+SECRETS = ("ai_cache_secret", "ai_cache_encryption_key", "ai_cache_dashboard_password")
 """Options whose values are never shown, and are better set in the environment."""
 
 LOG_FORMATS = ("text", "json")
@@ -251,6 +251,20 @@ OPTIONS: tuple[Option, ...] = (
         "WebSocket upgrades on AI hosts. auto: refuse those of calls that have an HTTP twin with 426, so that clients "
         "such as Codex go on over HTTP, and let the rest pass. pass: let all pass. refuse: refuse all.",
         ("auto", "pass", "refuse"),
+    ),
+    Option(
+        "ai_cache_dashboard",
+        str,
+        "",
+        "HOST:PORT where the status page is shown, for example 127.0.0.1:8485. Without it the page is only at "
+        "http://ai-cache.internal/ through the proxy. Off the loopback it needs a password.",
+    ),
+    Option(
+        "ai_cache_dashboard_password",
+        str,
+        "",
+        "What the status page asks for, with any user name. Better set in AI_CACHE_DASHBOARD_PASSWORD than on a "
+        "command line.",
     ),
     Option(
         "ai_cache_eager",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from . import log_line, replay, savings, units
+from .dashboard.recent import Recent
 from .entry import Entry
 from .exchange import Exchange
 from .flight import LiveStream
@@ -89,6 +90,8 @@ class Stats:
         self.distrust: Counter[str] = Counter()
         """Clients that did not trust our certificate, by host."""
         self._served: Counter[str] = Counter()
+        self.recent = Recent()
+        """The last calls, for the status page."""
 
     def hit(self, exchange: Exchange) -> None:
         """Answered from an entry, fresh or stale."""
@@ -99,6 +102,7 @@ class Stats:
             self._served[exchange.key] += 1
         sooner = max(0.0, entry.total - exchange.seconds())
         self.ledger.save(row, entry, exchange.request.host, sooner)
+        self.recent.add(exchange, "", entry.input_tokens + entry.output_tokens)
         if logger.isEnabledFor(logging.INFO):
             self._log(exchange, f"age {units.human_duration(exchange.age)}", entry.usage, sooner)
 
@@ -106,6 +110,7 @@ class Stats:
         """Answered from the stream of an identical call in flight. What that saved is known when the stream has landed:
         the provider counts at its end, and the entry says what."""
         row = self._count(exchange)
+        self.recent.add(exchange)
         self._log(exchange, "live" if ending is not Ending.ABORTED else "broke off")
         if ending is not Ending.ABORTED and exchange.follower is not None:
             stream = exchange.follower.stream
@@ -127,7 +132,9 @@ class Stats:
         elif exchange.status != "BYPASS":
             self.not_stored[kept] += 1
         note = kept if kept in ("stored", "") else f"not stored: {kept}"
-        self._log(exchange, "" if exchange.status == "BYPASS" else note, entry.usage if entry is not None else NONE)
+        usage = entry.usage if entry is not None else NONE
+        self.recent.add(exchange, note, usage.total)
+        self._log(exchange, "" if exchange.status == "BYPASS" else note, usage)
         if entry is not None and isinstance(exchange.capture, LiveStream):
             stream = exchange.capture
             stream.landed = replace(entry, body=b"", request=b"")
@@ -153,6 +160,7 @@ class Stats:
             self._count(exchange)
         else:
             _count_bounded(self.refused, exchange.request.host)
+        self.recent.add(exchange, "refused")
         level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
         if self.json_lines:  # an explanation shows parts of requests: the report has it
             line, explanation = log_line.as_json(exchange, "refused"), ()

@@ -23,7 +23,7 @@ _FILES = (hits, balanced, keys, misses, sizes)
 def main() -> int:
     arguments = _parser().parse_args()
     if arguments.quick:
-        arguments.rounds, arguments.seconds = 2, 1
+        arguments.rounds, arguments.seconds = 1, 1
     if arguments.list:
         for name, function in SCENARIOS.items():
             print(f"{name:12} {'*' if name in QUICK else ' '} {(function.__doc__ or '').strip()}")
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="what to measure; --list names them")
     parser.add_argument("--all", action="store_true", help="measure everything: an hour")
-    parser.add_argument("--quick", action="store_true", help="two rounds of 1 s: what works, not how fast it is")
+    parser.add_argument("--quick", action="store_true", help="one round of 1 s: what works, not how fast it is")
     parser.add_argument("--list", action="store_true", help="name the scenarios")
     parser.add_argument(
         "--rounds", type=int, default=5, metavar="N", help="turns of each subject (default: %(default)s)"

@@ -212,6 +212,23 @@ def test_duplicate_members_are_seen_at_any_depth() -> None:
         assert body.read(replace(URL, body=sent), 1 << 20).kind == "duplicate-members"
 
 
+@pytest.mark.parametrize("number", [b"0." + b"5" * 500, b"1e" + b"9" * 30, b"NaN"])
+@pytest.mark.parametrize(
+    ("members", "kind"),
+    [
+        (b'"a":1,"a":2', "duplicate-members"),
+        (b'"a":{"b":1,"b":""}', "duplicate-members"),
+        (b'"a\\"":1,"a\\u0022":"\\u0022"', "duplicate-members"),
+        (b'"a":"\\u0022\\u0022","b":"\\\\u0022"', "raw"),
+    ],
+)
+def test_duplicate_members_are_seen_where_a_body_counts_by_its_bytes(number: bytes, members: bytes, kind: str) -> None:
+    sent = b'{"messages":[%b],%b}' % (number, members)
+    read = body.read(replace(URL, body=sent), 1 << 20)
+    assert read.kind == kind
+    assert read.object.keys() == (set() if kind == "duplicate-members" else {"messages", "a", "b"})
+
+
 def vary(**changes: Any) -> Request:
     return replace(URL, **changes)
 
@@ -439,6 +456,38 @@ def test_ids_count_where_the_provider_keeps_items() -> None:
     references = [[{"type": "item_reference", "id": f"msg_{n}"}] for n in "12"]
     one, other = (codex("1", input=items) for items in references)
     assert key_of(one, RESPONSES, PROFILED) != key_of(other, RESPONSES, PROFILED)
+
+
+TOOLS = json.dumps(
+    {
+        "model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.7, "top_p": 1.0, "user": "u",
+        "n": 12345678901234567890,
+        "tools": [{"function": {"parameters": {"properties": {"b": {"type": "string"}, "#a": {"minimum": -0.0}}}}}],
+    }
+).encode()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (key_of(CHAT), "2180da7dd2a34786b1b39386b970c9558ee84e3e573e2ee78596f7611bd0b6cf"),
+        (key_of(TOOLS), "5697b71761aa77ac20eb9a7772c2f93f1b9c89e7c3a482dbb5c76d4e22ff6440"),
+        (
+            key_of(TOOLS, rules=KeyRules(secret=b"s", ignore=(("n",),))),
+            "0532cae1a13384ceb62e40357a924ebe579ab19f9fe8a69b790029ac9649a733",
+        ),
+        (key_of(b'{"messages":[NaN]}'), "2630ce13c276c4e7736d6e24bd24a33070daacbd62f837b9d761509c548bc105"),
+        (
+            key_of(claude("00000"), MESSAGES, PROFILED),
+            "73a7a377d1c0a0807dab9b741d686116e5d96c9b5c729da84ad76de54b8da61b",
+        ),
+        (key_of(codex("1"), RESPONSES, PROFILED), "95f56f8ec0d0de3dfbe5fd112758443b33512775d6aed04eb4c6bb1daff0f86b"),
+        (key_of(*multipart("aaa")), "3f5909a203fb6521f3e7d37491993031e1dd45bc65ab040ea717f0360aa30ece"),
+    ],
+)
+def test_a_key_stays_what_it_is(key: str, expected: str) -> None:
+    """Stores outlive a release. A change that is meant changes `SCHEMA`, too."""
+    assert key == expected
 
 
 def test_the_order_of_rules_under_schema_properties_survives_a_profile() -> None:

@@ -12,13 +12,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from mitmproxy import exceptions
+from typing import TYPE_CHECKING, Any
 
 from .. import log_line, trust
 from ..hosts import HostList
-from ..master import ProxyMaster, quiet_logs
 from ..options import LOG_FORMATS, MODES
 from ..settings import Settings, SettingsError
 from ..stats import Stats
@@ -26,6 +23,9 @@ from ..stores import Store
 from . import outer
 from .environment import LOCAL
 from .sources import gather
+
+if TYPE_CHECKING:
+    from ..master import ProxyMaster
 
 _STOP = 15.0
 """Seconds for the last writes and for connections to end."""
@@ -47,6 +47,9 @@ def add_options(parser: argparse.ArgumentParser, port: int, mode: bool = True) -
         )
     add_address(parser, port)
     parser.add_argument("--hosts", action="append", metavar="GLOB", help="one more AI host; may be repeated")
+    parser.add_argument(
+        "--dashboard", metavar="HOST:PORT", help="show the status page there, for example 127.0.0.1:8485"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -116,6 +119,11 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
 @asynccontextmanager
 async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncIterator[Running]:
     """A running proxy. Raises `StartError` before it yields, `SettingsError` for wrong options."""
+    # All of mitmproxy takes half a second of CPU time to import; what only looks into a store needs none of it.
+    from mitmproxy import exceptions
+
+    from ..master import ProxyMaster, quiet_logs
+
     values = _values(arguments)
     json_lines = Settings.parse(values).log_format == "json"
     quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING, json_lines)

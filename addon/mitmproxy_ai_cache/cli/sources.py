@@ -14,7 +14,13 @@ from ..options import LIST, OPTIONS, Option, near
 from ..settings import SettingsError
 from ..stores import CASSETTES
 
-_FLAGS = {"store": "store", "mode": "mode", "hosts": "hosts", "log_format": "log_format"}
+_FLAGS = {
+    "store": "store",
+    "mode": "mode",
+    "hosts": "hosts",
+    "log_format": "log_format",
+    "dashboard": "dashboard",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from typing import Any
 from ..body import Body
 from ..framing import Event, Stream
 from ..messages import Request, Response
-from . import live
 from .base import Call, Finding, Protocol, has_error, index_of, json_response, text
 
 _VERTEX_MODEL = re.compile(r"/models/([^/:]+)")
@@ -90,7 +89,6 @@ def anthropic_call(protocol: Protocol, request: Request, body: Body) -> Call:
         body=body,
         host=request.host,
         path=request.path,
-        live=live.is_live(request, body),
     )
 
 

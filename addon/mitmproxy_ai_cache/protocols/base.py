@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from ..body import Body
 from ..framing import Stream
 from ..messages import Headers, Request, Response
 from ..usage import NONE, Usage
+from .live import is_live
 
 ANYWHERE = "*"
 """The token of a protocol whose paths end in anything; it is asked last."""
@@ -34,7 +36,7 @@ class Ending(StrEnum):
     """A reset, a short body, or a client that left."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """A request that a protocol understands."""
 
@@ -46,8 +48,16 @@ class Call:
     path: str
     bypass: str = ""
     """Why state forbids to cache it (`background`, `conversation`, ...), or nothing."""
-    live: bool = False
-    """The answer depends on something outside the request: hosted tools, remote URLs, file ids."""
+    live_input: bool = False
+    """Path or protocol say already that the call is `live`."""
+
+    @cached_property
+    def live(self) -> bool:
+        """The answer depends on something outside the request: hosted tools, remote URLs, file ids.
+
+        Asked when an answer is kept: a hit need not know, and the whole body is searched for it.
+        """
+        return self.live_input or is_live(self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from urllib.parse import unquote
 from ..body import Body
 from ..framing import Event, Stream
 from ..messages import Request, Response
-from . import live
 from .anthropic_messages import judge_message, judge_message_events, message_usage
 from .base import Call, Finding, Protocol, has_error, json_response, members, text
 
@@ -46,7 +45,6 @@ class BedrockConverse(Protocol):
             body=body,
             host=request.host,
             path=request.path,
-            live=live.is_live(request, body),
         )
 
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
@@ -132,7 +130,7 @@ class BedrockGuardrail(BedrockConverse):
             return None
         # What a guardrail does may be changed in the console, versions excepted; DRAFT is a working copy.
         draft = "/version/DRAFT/" in request.path
-        return Call(self, unquote(match[1]), False, body, request.host, request.path, live=draft)
+        return Call(self, unquote(match[1]), False, body, request.host, request.path, live_input=draft)
 
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
         if not isinstance(value, dict) or not value.get("action"):

@@ -11,7 +11,6 @@ from typing import Any
 from ..body import Body
 from ..framing import Stream
 from ..messages import Request, Response
-from . import live
 from .base import Call, Finding, Protocol, has_error, json_response, text
 
 
@@ -127,5 +126,4 @@ def cohere_call(protocol: Protocol, request: Request, body: Body) -> Call:
         host=request.host,
         path=request.path,
         bypass="conversation" if body.object.get("conversation_id") else "",
-        live=live.is_live(request, body),
     )

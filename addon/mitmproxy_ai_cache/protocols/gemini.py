@@ -13,7 +13,6 @@ from typing import Any
 from ..body import Body
 from ..framing import Stream
 from ..messages import Request, Response
-from . import live
 from .base import Call, Finding, Protocol, has_error, index_of, json_response, members, status_problem, text, word
 
 _MODEL = re.compile(r"/models/([^/:]+)|/(?:endpoints|tunedModels)/([^/:]+)")
@@ -38,7 +37,6 @@ class GeminiGenerate(Protocol):
             body=body,
             host=request.host,
             path=request.path,
-            live=live.is_live(request, body),
         )
 
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 
 from ..body import Body
-from ..messages import Request
 
 _MEMBERS = re.compile(
     rb'"(?:'
@@ -28,7 +27,7 @@ _MEMBERS = re.compile(
 _SEARCHING_MODEL = re.compile(rb'"model"\s*:\s*"[^"]*(?:-search-|:online|sonar|-deep-research)')
 
 
-def is_live(request: Request, body: Body) -> bool:
+def is_live(body: Body) -> bool:
     """Whether the same request may get another answer tomorrow for reasons outside of it."""
     if body.kind != "json":
         return False

@@ -13,7 +13,6 @@ from typing import Any
 from ..body import Body
 from ..framing import Stream
 from ..messages import Request
-from . import live
 from .base import Call, Finding, Protocol, has_error, index_of, members, text
 
 OPENAI_KEY_HEADERS = frozenset(
@@ -128,19 +127,24 @@ def openai_call(
     live_input: bool = False,
 ) -> Call:
     """A call whose body holds `model` and `stream` as OpenAI has them; Azure names the deployment in the path."""
-    deployment = _DEPLOYMENT.search(request.path) or _VERTEX_MODEL.search(request.path)
+    wanted = body.object
     return Call(
         protocol=protocol,
-        model=model or text(body.object.get("model")) or body.field("model") or (deployment[1] if deployment else ""),
-        stream=body.object.get("stream") is True
+        model=model or text(wanted.get("model")) or body.field("model") or _model_in_path(request.path),
+        stream=wanted.get("stream") is True
         or body.field("stream") == "true"
         or request.path.endswith(":streamRawPredict"),
         body=body,
         host=request.host,
         path=request.path,
         bypass=bypass,
-        live=live_input or live.is_live(request, body),
+        live_input=live_input,
     )
+
+
+def _model_in_path(path: str) -> str:
+    named = _DEPLOYMENT.search(path) or _VERTEX_MODEL.search(path)
+    return named[1] if named else ""
 
 
 def _is_vertex_partner(request: Request) -> bool:

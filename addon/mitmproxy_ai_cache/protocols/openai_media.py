@@ -82,7 +82,7 @@ class OpenAIImages(_Listed):
         wanted = body.object.get("response_format") or body.field("response_format")
         if call is None or wanted == "b64_json" or call.model.startswith("gpt-image"):
             return call
-        return replace(call, live=True)  # answered by URLs that expire within the hour
+        return replace(call, live_input=True)  # answered by URLs that expire within the hour
 
 
 class OpenAISpeech(_Listed):

@@ -36,6 +36,8 @@ class Store(ABC):
     only `StoreError`."""
 
     url: str
+    waits = True
+    """Whether `get` may take its time: where it does not, it needs no time limit."""
     purges_at_once = False
     """Whether `purge` takes one write, however much is kept."""
     dropped = 0

@@ -39,6 +39,8 @@ class _Kept:
 class MemoryStore(Store):
     """`max_size` in bytes of packed answers and requests."""
 
+    waits = False
+
     def __init__(self, url: str, max_size: int) -> None:
         self.url = url
         self._max_size = max_size

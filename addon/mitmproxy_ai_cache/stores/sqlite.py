@@ -44,6 +44,8 @@ class SqliteStore(Store):
     """`max_size` in bytes, as stored. Kinds of failure: those of `sqlite_file.kind_of`, `queue-full`, `too-large`,
     `broken-entry`. Keys are apart by namespace as it is, so it counts for `purge` alone."""
 
+    waits = False
+
     def __init__(self, url: str, max_size: int, writable: bool = True) -> None:
         self.url = url
         self.path = Path(url.removeprefix("sqlite:///")).expanduser()
