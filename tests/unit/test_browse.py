@@ -234,6 +234,18 @@ def test_what_cannot_be_read_is_counted_and_left_out(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_what_is_encrypted_is_counted_where_there_is_no_key(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened("encrypted", tmp_path, *ENTRIES):
+            pass
+        async with opened("sqlite", tmp_path) as store:
+            for conditions in ({}, {"contains": "Köln"}, {"run": f"{1:012x}"}):
+                page = await store.browse(Selection(**conditions), limit=100)
+                assert (page.entries, page.unreadable) == ([], 60)
+
+    asyncio.run(run())
+
+
 def test_a_file_that_is_gone_or_no_store_is_an_error_and_nothing_is_made(tmp_path: Path) -> None:
     async def run() -> None:
         store = for_url(f"sqlite:///{tmp_path / 'cache.sqlite3'}", PLENTY)  # not opened: nobody mends the file

@@ -216,7 +216,7 @@ def test_an_empty_store_is_said(run: Run, store: Callable[..., str]) -> None:
 
 
 WRONG = [
-    (["ls", "--store", "sqlite:////nowhere/at/all"], "there is no recording at /nowhere/at/all"),
+    (["ls", "--store", "sqlite:////nowhere/at/all"], "nothing is stored at /nowhere/at/all yet"),
     (["ls", "--store", "memory:"], "a store in memory is seen by its own proxy alone"),
     (["ls", "--store", "nonsense"], "ai_cache_store"),
     (["ls", "xyz"], "a KEY is 4 to 64 hex digits"),

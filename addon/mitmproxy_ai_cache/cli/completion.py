@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
+
+from . import stored
+from .stored import FAILURE as FAILURE
 
 SUMMARY = "print a script that completes commands and options in bash, zsh or fish"
-FAILURE = 2
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -16,9 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    return stored.answered(partial(_write, arguments.shell))
+
+
+async def _write(shell: str) -> int:
     import shtab
 
     from . import parser_for
 
-    print(shtab.complete(parser_for(), shell=arguments.shell))
+    print(shtab.complete(parser_for(), shell=shell))
     return 0

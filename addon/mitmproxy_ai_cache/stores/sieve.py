@@ -11,7 +11,7 @@ import orjson
 
 from ..entry import BrokenEntry, Entry, peek_answer, peek_request
 from ..selection import Selection, host_in, in_url, needle
-from ..vault import Vault
+from ..vault import VARIABLE, LockedEntry, Vault, is_sealed
 from .browsing import Page
 
 _PAGE = 64 << 20
@@ -63,6 +63,8 @@ class Sieve:
             return True
         if self._vault is not None:
             answer = self._vault.open(answer, row.key, "answer")
+        elif is_sealed(answer):
+            raise LockedEntry(f"it is encrypted; set {VARIABLE}")
         if self._run is not None and self._run not in answer:
             return False
         if self._contains is None or in_url(row.url, self._contains.text):
