@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import urllib.request
 from collections.abc import Iterator
+from functools import partial
 
-from .figures import Figure
+from harness import free_port
+
+from .figures import Figure, in_turns
 from .material import KB, MB, chat
 from .scenario import Bench, scenario, throughput, times
 
@@ -91,3 +97,39 @@ def answers(bench: Bench) -> Iterator[Figure]:
         body = chat(2 * KB, answer, stream=answer.startswith("sse"))
         floor, serve = bench.hits([bench.stage.floor(answer), bench.stage.serve()], body, "tls")
         yield throughput(f"tls: hits/s, answers of {name}, serve to floor", serve, floor)
+
+
+@scenario("watched")
+def watched(bench: Bench) -> Iterator[Figure]:
+    """CPU of 10,000 hits while a status page is open and /metrics is scraped, to those of one that nobody looks at."""
+    port = free_port()
+    alone, seen = bench.stage.serve(), bench.stage.serve("", f"ai_cache_dashboard=127.0.0.1:{port}")
+    for proxy in (alone, seen):
+        bench.warm(proxy, SMALL, "plain")
+    with _looking_at(port):
+        ask = [partial(bench.load, proxy, SMALL, "plain", connections=16, requests=10_000) for proxy in (seen, alone)]
+        ours, theirs = in_turns(max(bench.rounds, 2), {"seen": ask[0], "alone": ask[1]}).values()
+    name = "plain: CPU of a hit (10,000 a round), watched to unwatched"
+    yield times(name, ours, theirs, lambda sample: sample.cpu_each, 1.03)
+
+
+@contextlib.contextmanager
+def _looking_at(port: int) -> Iterator[None]:
+    """What an open page asks for each second, and a Prometheus that comes every five."""
+    over = threading.Event()
+
+    def look() -> None:
+        second = 0
+        while not over.wait(1):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/live", timeout=30).read()
+            if second % 5 == 0:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read()
+            second += 1
+
+    eyes = threading.Thread(target=look)
+    eyes.start()
+    try:
+        yield
+    finally:
+        over.set()
+        eyes.join()
