@@ -1,3 +1,10 @@
+"""Fixtures of all tests.
+
+A test of a process stays fast if the process is forked: `start` and `run` see to that, and so do `forked.run` and
+`harness.Process` for a script of `.venv/bin`. A test of what a command says needs no process: `cli.main([...])`.
+No test may depend on how fast the machine is: wait for what is to happen, and let time limits be generous.
+"""
+
 from __future__ import annotations
 
 import contextlib
@@ -8,17 +15,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+import forked
 from harness import BIN, Client, FakeProviders, Process, mitmdump, plain_environ
 from valkey import Valkey, started
 
 
 @pytest.fixture
-def providers(tmp_path: Path) -> Iterator[FakeProviders]:
-    started = FakeProviders(tmp_path / "provider")
+def providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeProviders]:
+    started = FakeProviders(tmp_path_factory.getbasetemp() / "provider")
     yield started
     started.stop()
 
+
+settings.register_profile("any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 STORE = os.environ.get("AI_CACHE_TEST_STORE", "sqlite")
 """What proxies keep their answers in unless a test says it: `sqlite`, `memory`, or `redis`, a server for each test."""
@@ -78,9 +90,7 @@ def run(environ: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.Com
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / "ai-cache"), *arguments]
-        return subprocess.run(
-            command, env=environ | more, capture_output=True, text=True, timeout=90, cwd=tmp_path, check=False
-        )
+        return forked.run(command, env=environ | more, timeout=90, cwd=tmp_path)
 
     return run
 

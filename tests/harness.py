@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import http.client
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
-import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -21,13 +24,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mitmproxy import certs
+
+import forked
+from forked import BIN
 from mitmproxy_ai_cache.demo.provider import Answer, Provider, Reply
 from mitmproxy_ai_cache.messages import Request
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "addon" / "mitm.py"
 REDIRECT = ROOT / "tests" / "e2e" / "redirect.py"
-BIN = Path(sys.executable).parent
+
+
+class _Provider(Provider):
+    """One whose certificates are made once for all that share a directory."""
+
+    def _tls(self) -> ssl.SSLContext:
+        return _tls_in(self.directory)
+
+
+@functools.cache
+def _tls_in(directory: Path) -> ssl.SSLContext:
+    return Provider(directory, lambda request: Reply([]))._tls()
 
 
 class FakeProviders:
@@ -37,9 +55,9 @@ class FakeProviders:
         self.answer: Answer = lambda request: Reply([b"{}"], status=500)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self.tls = Provider(directory, lambda request: self.answer(request))
-        self.plain = Provider(directory, lambda request: self.answer(request), tls_names=False)
-        self.submit(self._start()).result(20)
+        self.tls = _Provider(directory, lambda request: self.answer(request))
+        self.plain = _Provider(directory, lambda request: self.answer(request), tls_names=False)
+        self.submit(self._start()).result(60)
 
     async def _start(self) -> None:
         await self.tls.start()
@@ -58,8 +76,8 @@ class FakeProviders:
 
     def stop(self) -> None:
         """The providers are gone: nothing listens any more, every connection is cut."""
-        self.submit(self.tls.stop()).result(10)
-        self.submit(self.plain.stop()).result(10)
+        self.submit(self.tls.stop()).result(60)
+        self.submit(self.plain.stop()).result(60)
 
     def environment(self) -> dict[str, str]:
         return {
@@ -89,18 +107,27 @@ class Process:
     arguments: list[str]
     environ: dict[str, str]
     confdir: Path
+    anew: bool = False
+    """Not forked, see `forked`."""
     port: int = 0
     lines: list[str] = field(default_factory=list)
     _process: subprocess.Popen[str] | None = None
     _new: queue.Queue[str] = field(default_factory=queue.Queue)
+    _reading: threading.Thread = field(default_factory=threading.Thread)
 
     LISTENING = re.compile(r"listening (?:at|on) \S*?(?:\*|[\d.]+):(\d+)")
 
     def start(self) -> Process:
-        self._process = subprocess.Popen(
-            self.arguments, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        self._process = forked.popen(
+            self.arguments,
+            anew=self.anew,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
         self.port = int(self.wait_for(self.LISTENING)[1])
         self.wait_for(re.compile(r"ai-cache: mode"))
         return self
@@ -111,23 +138,23 @@ class Process:
         for line in self._process.stdout:
             self.lines.append(line.rstrip("\n"))
             self._new.put(line)
+        self._new.put("")  # nothing more will come
 
-    def wait_for(self, pattern: re.Pattern[str], timeout: float = 20) -> re.Match[str]:
+    def wait_for(self, pattern: re.Pattern[str], timeout: float = 60) -> re.Match[str]:
         """The first line, old or new, that matches."""
         deadline = time.monotonic() + timeout
+        looked_at = 0
         while True:
-            for line in list(self.lines):
-                if match := pattern.search(line):
+            ended = not self.alive and not self._reading.is_alive()
+            while looked_at < len(self.lines):
+                if match := pattern.search(self.lines[looked_at]):
                     return match
-            if self._process is not None and self._process.poll() is not None and self._new.empty():
-                time.sleep(0.1)
-                if not any(pattern.search(line) for line in self.lines):
-                    raise AssertionError("the proxy ended:\n" + "\n".join(self.lines))
-            try:
-                self._new.get(timeout=min(0.5, max(0.01, deadline - time.monotonic())))
-            except queue.Empty:
-                if time.monotonic() > deadline:
-                    raise AssertionError(f"no line matches {pattern.pattern}:\n" + "\n".join(self.lines)) from None
+                looked_at += 1
+            if ended or time.monotonic() > deadline:
+                why = "the proxy ended" if ended else f"no line matches {pattern.pattern}"
+                raise AssertionError(f"{why}:\n" + "\n".join(self.lines))
+            with suppress(queue.Empty):
+                self._new.get(timeout=0.5)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Its exit code. Asks again: in a burst of log lines, of which mitmproxy hands each to its loop, asyncio's
@@ -162,6 +189,15 @@ class Process:
         return {"HTTPS_PROXY": self.url, "https_proxy": self.url, **dict.fromkeys(names, str(self.ca))}
 
 
+@functools.cache
+def _authority() -> Path:
+    """A certificate authority for all proxies: a new RSA key is 50 ms on average and 150 at times."""
+    folder = Path(tempfile.mkdtemp(prefix="ai-cache-tests-ca-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    certs.CertStore.from_store(folder, "mitmproxy", 2048)
+    return folder
+
+
 def mitmdump(
     providers: FakeProviders,
     home: Path,
@@ -177,11 +213,14 @@ def mitmdump(
     Its store is SQLite's; the fixture `start` chooses as AI_CACHE_TEST_STORE says.
     """
     confdir = home / "mitmproxy"
+    if not confdir.exists():
+        shutil.copytree(_authority(), confdir)
     defaults = {
         "confdir": str(confdir),
         "listen_host": "127.0.0.1",
         "flow_detail": "0",
         "ssl_verify_upstream_trusted_ca": str(providers.tls.ca),
+        "ai_cache_lookup_timeout": "10s",  # as it comes 250 ms, after which a starved machine misses
         "ai_cache_store": f"sqlite:///{home / 'cache.sqlite3'}",
     }
     given = {option.partition("=")[0] for option in options}
@@ -262,11 +301,11 @@ class Client:
         key = (scheme, host, port)
         if key not in self._connections:
             if scheme == "https":
-                secure = http.client.HTTPSConnection("127.0.0.1", self._proxy_port, context=self._trust, timeout=30)
+                secure = http.client.HTTPSConnection("127.0.0.1", self._proxy_port, context=self._trust, timeout=60)
                 secure.set_tunnel(host, port)
                 self._connections[key] = secure
             else:
-                self._connections[key] = http.client.HTTPConnection("127.0.0.1", self._proxy_port, timeout=30)
+                self._connections[key] = http.client.HTTPConnection("127.0.0.1", self._proxy_port, timeout=60)
         return self._connections[key]
 
     def close(self) -> None:

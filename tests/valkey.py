@@ -40,7 +40,7 @@ def binary() -> str:
     return str(found[0])
 
 
-def wait_until(true: Callable[[], object], what: str, seconds: float = 15) -> None:
+def wait_until(true: Callable[[], object], what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(redis.RedisError, OSError):
@@ -60,6 +60,11 @@ class Valkey:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> Valkey:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,7 @@ class Valkey:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 
@@ -251,7 +256,7 @@ class TlsFront:
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._server = asyncio.run_coroutine_threadsafe(
             asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context), self._loop
-        ).result(10)
+        ).result(60)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

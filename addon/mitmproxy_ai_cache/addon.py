@@ -14,7 +14,7 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, memory_origin, mends, websockets
+from . import __version__, bridge, commands, isolation, memory_origin, mends, websockets
 from .cache import Cache
 from .exchange import Exchange
 from .flight import Flight
@@ -41,7 +41,7 @@ class _Call:
     flow: http.HTTPFlow
     exchange: Exchange
     content: bytes | None = None
-    address: tuple[str, ...] = ()
+    address: tuple[object, ...] = ()
     restore: Callable[[], None] | None = None
     """Gives a request that is sent to memory its own address back."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,6 +64,8 @@ class AICache:
         self._tunnel_users: dict[str, str] = {}
         self._scopes = Scopes()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
+        self._page = bridge.StatusPage(lambda: self.cache, lambda: [call.exchange for call in self._calls.values()])
+        self._commands = commands.Commands(lambda: self.cache)
 
     # Options
 
@@ -72,6 +74,7 @@ class AICache:
             self._refuse(complaint)
         for option in OPTIONS:
             loader.add_option(option.name, option.type, option.default, option.help, option.choices)
+        self._commands.add_to(loader)
 
     def configure(self, updated: set[str]) -> None:
         if not self._running or any(name.startswith("ai_cache_") for name in updated):
@@ -82,6 +85,8 @@ class AICache:
                 self._use(Settings.parse(values))
             except SettingsError as error:
                 self._refuse(str(error))
+        if "termlog_verbosity" in updated and not self._stream_all:
+            logger.setLevel(bridge.level_read())
         if self._running and {"mode", "listen_host", "listen_port", "server"} & updated:
             self._listen_elsewhere()
         if not self._settings.eager and ctx.options.connection_strategy != "lazy":
@@ -95,6 +100,8 @@ class AICache:
             raise SettingsError("ai_cache_mode=replay cannot be strict with ai_cache_eager; unset one of them")
         if self._running and (settings.store, settings.max_size) != (self._settings.store, self._settings.max_size):
             raise SettingsError("ai_cache_store and ai_cache_max_size cannot change while the proxy runs; restart it")
+        if self._running and settings.dashboard != self._settings.dashboard:
+            raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
         self._settings = settings
         if self.cache is not None:
             self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
@@ -151,6 +158,8 @@ class AICache:
         self.cache = Cache(settings, store, self._isolation())
         self._running = True
         self._announce(self._first_line(store, entries))
+        if settings.dashboard is not None:
+            self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
         if not self._is_local() and not ctx.options.proxyauth:
@@ -179,6 +188,7 @@ class AICache:
 
     async def _stop(self) -> None:
         self._running = False
+        await self._page.close()
         cache, self.cache = self.cache, None  # what still comes passes, or is refused by a strict replay
         if cache is not None:
             await cache.close()
@@ -257,6 +267,8 @@ class AICache:
             flow.response = bridge.response_to(exchange.response, method)
         if exchange.response is not None or not exchange.status:
             self._take(flow)
+            if exchange.key:
+                commands.note(flow, exchange, cache)
         else:
             self._forward(call)
         if exchange.response is None:
@@ -294,6 +306,8 @@ class AICache:
     async def _own_answer(self, flow: http.HTTPFlow) -> Response:
         if flow.request.path.startswith(PREFIX):
             return await self._control.answer(bridge.control_call(flow), self.cache)
+        if bridge.is_for_the_page(flow):
+            return await self._page.answer(flow)
         state: dict[str, object] = {"status": "ok", "version": __version__, "mode": self._settings.mode}
         return bridge.own_answer(flow, state)
 
@@ -320,7 +334,7 @@ class AICache:
         response, cache = flow.response, self.cache
         call = self._calls.get(flow.id)
         if response is None or cache is None or call is None:
-            if self._stream_all and response is not None and not response.stream:
+            if self._stream_all and response is not None and response.raw_content is None and not response.stream:
                 response.stream = True
             return
         exchange = call.exchange
@@ -334,17 +348,18 @@ class AICache:
         if cache.stale_response(exchange, response.status_code) is not None:
             response.stream = False  # `response` replaces it
             return
-        for name, value in cache.headers(exchange):
-            response.headers.add(name, value)
+        headers = bridge.headers_from(response.headers.fields)
+        bridge.add_headers(response, cache.headers(exchange))
         if response.stream and response.stream is not True:
             return  # another script's
-        headers = bridge.headers_from(response.headers.fields)
         watched = None if exchange.follower is not None else cache.keeper.watch(exchange, response.status_code, headers)
         response.stream = watched or True
 
     def response(self, flow: http.HTTPFlow) -> None:
         call = self._calls.get(flow.id)
-        if call is not None and call.exchange.status == "STALE" and self.cache is not None and flow.response:
+        if call is None:
+            return  # a hit, or none of ours
+        if call.exchange.status == "STALE" and self.cache is not None and flow.response:
             stale = self.cache.stale_response(call.exchange, flow.response.status_code)
             if stale is not None:
                 flow.response = bridge.response_to(stale, flow.request.method)
@@ -362,12 +377,15 @@ class AICache:
             if call.restore is not None:
                 call.restore()
             self.cache.followed(exchange, flow.response.status_code if flow.response else 0, ending)
+            commands.note(flow, exchange, self.cache)
             return
         exchange.left = exchange.left or bridge.client_left(flow)
         rewritten = bridge.address_of(flow) != call.address or flow.request.raw_content != call.content
         headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
         body, why_not = bridge.captured(flow, exchange.capture, ending)
         self.cache.keeper.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
+        commands.note(flow, exchange, self.cache)
+        commands.show_body(flow, body)
 
     # Who asks
 

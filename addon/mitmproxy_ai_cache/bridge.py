@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import ipaddress
+import logging
 import re
 import socket
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mitmproxy import ctx, http
+from mitmproxy import ctx, http, log
+from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
-from . import own_address, scopes
+from . import metrics, own_address, scopes
 from .capture import Capture
 from .messages import Headers, Request, Response
 from .options import LIST, Option, near
 from .policy import OUR_HEADERS
 from .protocols.base import Ending
+
+if TYPE_CHECKING:
+    from .cache import Cache
+    from .dashboard.server import Server
+    from .dashboard.site import Site
+    from .exchange import Exchange
+
+logger = logging.getLogger("ai-cache")
 
 
 def headers_from(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -45,11 +56,24 @@ def request_from(flow: http.HTTPFlow, scope: str = "") -> Request:
 
 
 def response_to(response: Response, method: str) -> http.Response:
-    """`response` for a request of `method`. HEAD gets no body: the client would read it as its next answer."""
+    """`response` for a request of `method`. HEAD gets no body: the client would read it as its next answer.
+
+    The body goes out as it is. Not `Response.make`, which looks for a content coding to apply and sets the length in
+    many steps: a tenth of the time of a hit.
+    """
     fields = [
-        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in response.headers
+        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+        for name, value in response.headers
+        if name.lower() not in _LENGTH
     ]
-    return http.Response.make(response.status, b"" if method == "HEAD" else response.body, http.Headers(fields))
+    body = b"" if method == "HEAD" else response.body
+    fields.append((b"content-length", b"%d" % len(body)))
+    reason = status_codes.RESPONSES.get(response.status, "").encode()
+    now = time.time()
+    return http.Response(b"HTTP/1.1", response.status, reason, http.Headers(fields), body, None, now, now)
+
+
+_LENGTH = ("content-length", "transfer-encoding")
 
 
 def is_for_us(flow: http.HTTPFlow) -> bool:
@@ -57,16 +81,21 @@ def is_for_us(flow: http.HTTPFlow) -> bool:
     if flow.request.host == own_address.MAGIC_HOST:
         return True
     client = flow.client_conn
-    regular = isinstance(client.proxy_mode, mode_specs.RegularMode | mode_specs.UpstreamMode)
-    if not regular or client.tls_established or not _is_own(flow.request.host, client.sockname[0]):
+    if client.tls_established or not isinstance(client.proxy_mode, _FORWARDS):
+        return False
+    if not _is_own(flow.request.host, client.sockname[0]):
         return False
     # Behind a port mapping the Host names another port than ours; a base URL is told by its path even there.
     return flow.request.port == client.sockname[1] or own_address.is_base_url(flow.request.path)
 
 
+_FORWARDS = (mode_specs.RegularMode, mode_specs.UpstreamMode)
+
+
+@lru_cache(256)
 def _is_own(host: str, address: str) -> bool:
     """Whether `host` may name this machine or container: loopback, the address we were reached at, a bare name."""
-    return _is_loopback(host) or host == address or not re.search(r"[.:]", host)
+    return own_address.is_loopback(host) or host == address or not re.search(r"[.:]", host)
 
 
 def follow_base_url(flow: http.HTTPFlow) -> None:
@@ -86,9 +115,61 @@ def own_answer(flow: http.HTTPFlow, state: dict[str, object]) -> Response:
     return own_address.answer(flow.request.path, data, state)
 
 
-def address_of(flow: http.HTTPFlow) -> tuple[str, ...]:
+def is_for_the_page(flow: http.HTTPFlow) -> bool:
+    """Under the proxy's own name all is the status page but what clients and programs ask it for."""
+    path = flow.request.path.partition("?")[0]
+    named = flow.request.host == own_address.MAGIC_HOST and path not in own_address.ANSWERED
+    return named or path == metrics.PATH
+
+
+class StatusPage:
+    """The status page and its two doors. Nothing of it is imported before it is wanted."""
+
+    def __init__(self, cache: Callable[[], Cache | None], under_way: Callable[[], list[Exchange]]) -> None:
+        self._cache = cache
+        self._under_way = under_way
+        self._site: Site | None = None
+        self._server: Server | None = None
+
+    def _made(self) -> Site:
+        if self._site is None:
+            from .dashboard.site import Site
+
+            self._site = Site(self._cache, self._under_way)
+        return self._site
+
+    def listen(self, host: str, port: int, announce: Callable[[str], None]) -> None:
+        """Without a port of its own the page is still behind the proxy, and calls are worth more than the page."""
+        from .dashboard.server import Server
+
+        try:
+            self._server = Server(self._made(), host, port)
+        except OSError as error:
+            why = error.strerror or error
+            logger.warning("ai-cache: no status page on %s:%d: %s; write another port", host, port, why)
+            return
+        announce(f"ai-cache: status page on {self._server.url}")
+
+    async def answer(self, flow: http.HTTPFlow) -> Response:
+        from .dashboard.visit import Door
+
+        wire, client = flow.request, flow.client_conn
+        name = wire.host if wire.host == own_address.MAGIC_HOST else client.sockname[0]
+        local = client.peername is not None and own_address.is_loopback(client.peername[0])
+        door = Door(name, through_proxy=True, local=local)
+        headers = headers_from(wire.headers.fields)
+        return await self._made().visit(wire.method, wire.path, headers, wire.raw_content or b"", door)
+
+    async def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
+
+
+def address_of(flow: http.HTTPFlow) -> tuple[object, ...]:
     """What another script must not have changed between the key and the answer."""
-    return flow.request.method, flow.request.url, flow.request.host_header or ""
+    data = flow.request.data
+    return data.method, data.scheme, data.host, data.port, data.path, flow.request.host_header
 
 
 def ending_of(flow: http.HTTPFlow) -> Ending:
@@ -122,6 +203,16 @@ def wrong_options(deferred: Mapping[str, Any], options: Iterable[Option]) -> lis
     return complaints
 
 
+def level_read() -> int:
+    """The lowest level of log lines that somebody reads. `mitmdump -q` shows errors alone.
+
+    Of every line, read or not, mitmproxy makes an event for all addons (`add_log`, deprecated), which takes longer than
+    the look-up of a hit.
+    """
+    readers = (each for each in logging.getLogger().handlers if not isinstance(each, log.LegacyLogEvents))
+    return min((each.level for each in readers), default=logging.NOTSET)
+
+
 def _misfit(option: Option, given: Any) -> str:
     """`given` is a list of strings from the command line, or a value of the configuration file."""
     if option.type is LIST:
@@ -138,12 +229,23 @@ def _misfit(option: Option, given: Any) -> str:
     return ""
 
 
+def add_headers(response: http.Response, fields: Iterable[tuple[str, str]]) -> None:
+    """`fields` are ASCII."""
+    response.headers.fields += tuple((name.encode(), value.encode()) for name, value in fields)
+
+
 def strip_our_headers(request: http.Request) -> None:
     """Ours are not forwarded, but for one that SigV4 signed: without it the signature breaks."""
+    if not any(name.lower().startswith(_OURS) for name, _ in request.headers.fields):
+        return
     signed = request.headers.get("authorization", "").partition("SignedHeaders=")[2].partition(",")[0].split(";")
     for name in OUR_HEADERS:
         if name in request.headers and name not in signed:
             del request.headers[name]
+
+
+_OURS = b"x-ai-cache-"
+"""What the names of all `OUR_HEADERS` begin with."""
 
 
 def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tuple[bytes | None, str]:
@@ -168,7 +270,7 @@ def client_left(flow: http.HTTPFlow) -> bool:
 def all_loopback(addresses: Iterable[tuple[str, int]]) -> bool:
     """Whether who can reach these listeners is on this machine."""
     found = list(addresses)
-    return bool(found) and all(_is_loopback(address[0]) for address in found)
+    return bool(found) and all(own_address.is_loopback(address[0]) for address in found)
 
 
 def will_be_local() -> bool:
@@ -177,13 +279,13 @@ def will_be_local() -> bool:
         modes = [mode_specs.ProxyMode.parse(spec) for spec in ctx.options.mode]
     except ValueError:
         return False  # mitmproxy says so itself
-    return all(_is_loopback(mode.listen_host(ctx.options.listen_host)) for mode in modes)
+    return all(own_address.is_loopback(mode.listen_host(ctx.options.listen_host)) for mode in modes)
 
 
 def control_call(flow: http.HTTPFlow) -> scopes.ControlCall:
     client, wire = flow.client_conn, flow.request
     headers = headers_from(wire.headers.fields)
-    from_here = client.peername is not None and _is_loopback(client.peername[0])
+    from_here = client.peername is not None and own_address.is_loopback(client.peername[0])
     return scopes.ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1], from_here)
 
 
@@ -218,10 +320,3 @@ class Listeners:
         if not spec:
             raise scopes.WrongCall("no listener of this URL was opened by a call")
         ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from . import body as bodies
 from . import policy, protocols, refusals, replay
+from .dashboard.recent import asked_of
 from .entry import Entry
 from .exchange import Exchange
 from .explaining import Explainer
@@ -55,10 +56,12 @@ class Cache:
         self.allowed = HostList(settings.allow_hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
         self.stats = stats or Stats(store.failures)
+        self.stats.json_lines = settings.log_format == "json"
         self.sequences = Sequences()
         self._explainer = Explainer(settings, store, self.registry)
         self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
         self.flights = self.keeper.flights
+        self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
         self._store_works = True
         self._warned_of_claims = False
 
@@ -220,9 +223,12 @@ class Cache:
 
     async def _ask_store(self, exchange: Exchange) -> Entry | None:
         """The entry of the exchange's key, within the time budget."""
+        began = time.monotonic()
+        unfinished = self.keeper.unfinished(exchange.key)
+        waits = self.store.waits or unfinished is not None
         try:
-            async with asyncio.timeout(self.settings.lookup_timeout):
-                if unfinished := self.keeper.unfinished(exchange.key):
+            async with asyncio.timeout(self.settings.lookup_timeout if waits else None):
+                if unfinished is not None:
                     await asyncio.wait([unfinished])
                 entry = await self.store.get(exchange.key, policy.namespace(self.settings, exchange.request))
             self._store_state(True)
@@ -234,6 +240,8 @@ class Cache:
             exchange.reason = "store-error"
             if not error.said:
                 self._store_state(False, str(error))
+        finally:
+            exchange.store_seconds += time.monotonic() - began
         return None
 
     def _hit(self, exchange: Exchange, entry: Entry, reason: str = "") -> None:

@@ -14,6 +14,8 @@ from .protocols.base import Call
 from .redact import Pattern
 from .scopes import Scope
 
+_UNDECIDED, _NO_CONTROL = Decision(), CacheControl()
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -25,8 +27,8 @@ class Exchange:
     """HIT, STALE, MISS, BYPASS, REFRESH; empty where the request is none of our business."""
     reason: str = ""
     key: str = ""
-    decision: Decision = field(default_factory=Decision)
-    control: CacheControl = field(default_factory=CacheControl)
+    decision: Decision = _UNDECIDED
+    control: CacheControl = _NO_CONTROL
     response: Response | None = None
     """What to answer with at once, without a provider."""
     entry: Entry | None = None
@@ -34,6 +36,8 @@ class Exchange:
     started: float = field(default_factory=time.monotonic)
     first_byte: float = 0.0
     ended: float = 0.0
+    store_seconds: float = 0.0
+    """What the store took to look for it."""
     status_code: int = 0
     capture: Capture | None = None
     flight: Flight | None = None

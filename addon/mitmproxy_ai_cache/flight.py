@@ -176,7 +176,7 @@ class Flights:
 class LiveStream(Capture):
     """The capture of a leader's stream, read by followers while it grows. `headers` are those of its answer."""
 
-    __slots__ = ("closed", "headers", "readers", "whole")
+    __slots__ = ("closed", "headers", "landed", "readers", "to_land", "whole")
 
     def __init__(self, limit: int, headers: Headers) -> None:
         super().__init__(limit)
@@ -184,6 +184,10 @@ class LiveStream(Capture):
         self.readers: set[Follower] = set()
         self.closed = False
         self.whole = False
+        self.landed: Entry | None = None
+        """What it came to, without its bodies."""
+        self.to_land: list[Callable[[Entry], None]] = []
+        """Told what it came to: followers are over before their leader is judged."""
 
     def may_follow(self, accepts: str | None) -> bool:
         """Whether a new follower can still have all of it, in a content coding it accepts."""

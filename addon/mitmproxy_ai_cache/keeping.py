@@ -8,9 +8,9 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from . import content_coding, gate, policy, replay
+from . import content_coding, gate, policy, replay, usage
 from .capture import Capture
-from .entry import Entry
+from .entry import Entry, tokens_of
 from .exchange import Exchange
 from .flight import Flights, LiveStream
 from .key import counting_headers, public_query
@@ -132,7 +132,7 @@ class Keeper:
             entry = await asyncio.to_thread(without_secrets, entry, patterns)
         stored = self.store.put(entry)
         self.land(exchange, entry)
-        self.stats.forwarded(exchange, "stored" if stored else "store-dropped")
+        self.stats.forwarded(exchange, "stored" if stored else "store-dropped", entry)
         if stored and self.settings.mode == "refresh" and number(entry.key) == 1:
             await self._forget_tail(entry, self.sequences_of(exchange))
 
@@ -239,8 +239,7 @@ def entry_of(
         namespace=policy.namespace(settings, request),
         run=run,
         issued=call.protocol.issued(answer),
-        input_tokens=verdict.usage.input,
-        output_tokens=verdict.usage.output,
+        **tokens_of(verdict.usage if verdict.usage.total else usage.from_headers(headers)),
         first_byte=exchange.first_byte,
         total=exchange.seconds(),
     )

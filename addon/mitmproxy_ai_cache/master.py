@@ -23,7 +23,9 @@ from mitmproxy.addons import (
     tlsconfig,
 )
 
+from . import log_line, mends
 from .addon import AICache
+from .hook_table import HookTable
 from .hosts import HostList
 from .tunnels import OuterCredentials, Tunnels
 
@@ -34,6 +36,7 @@ class ProxyMaster(master.Master):
     def __init__(self, announce: Any, direct: HostList | None = None) -> None:
         """`announce` gets the first line; `direct` are hosts that an outer proxy is not asked for."""
         super().__init__(options.Options())
+        self.addons = HookTable(self)
         self.cache_addon = AICache(announce, stream_all=True)
         self.listening = asyncio.Event()
         self._errors = errorcheck.ErrorCheck()
@@ -64,6 +67,9 @@ class ProxyMaster(master.Master):
         self.options.set(*assignments)
 
     async def running(self) -> None:
+        if not self.options.scripts:
+            mends.trust_messages()
+        mends.send_whole_answers()
         await super().running()
         if not self._errors.logger.has_errored:  # else `run` ends in a moment
             self.listening.set()
@@ -81,10 +87,10 @@ class ProxyMaster(master.Master):
         return host, port
 
 
-def quiet_logs(level: int) -> None:
+def quiet_logs(level: int, json_lines: bool = False) -> None:
     """Our own lines on stderr at `level`; mitmproxy's only from warnings on."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Plain())
+    handler.setFormatter(_Json() if json_lines else _Plain())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
@@ -96,3 +102,13 @@ class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return text if text.startswith("ai-cache") else f"ai-cache: mitmproxy: {text}"
+
+
+class _Json(_Plain):
+    """Calls come as JSON already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.name == "ai-cache" and text.startswith("{"):
+            return text
+        return log_line.message(super().format(record), record.levelname.lower())

@@ -18,8 +18,10 @@ from .profiles import PROFILES
 MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 
 
-SECRETS = ("ai_cache_secret", "ai_cache_encryption_key")
+SECRETS = ("ai_cache_secret", "ai_cache_encryption_key", "ai_cache_dashboard_password")
 """Options whose values are never shown, and are better set in the environment."""
+
+LOG_FORMATS = ("text", "json")
 
 REPEATS = ("last", "first", "error")
 
@@ -251,10 +253,32 @@ OPTIONS: tuple[Option, ...] = (
         ("auto", "pass", "refuse"),
     ),
     Option(
+        "ai_cache_dashboard",
+        str,
+        "",
+        "HOST:PORT where the status page is shown, for example 127.0.0.1:8485. Without it the page is only at "
+        "http://ai-cache.internal/ through the proxy. Off the loopback it needs a password.",
+    ),
+    Option(
+        "ai_cache_dashboard_password",
+        str,
+        "",
+        "What the status page asks for, with any user name. Better set in AI_CACHE_DASHBOARD_PASSWORD than on a "
+        "command line.",
+    ),
+    Option(
         "ai_cache_eager",
         bool,
         False,
         "Leave connection_strategy as it is. By default it is set to lazy, so that a hit never connects anywhere.",
+    ),
+    Option(
+        "ai_cache_log_format",
+        str,
+        "text",
+        "How a call is logged. text: a line to be read. json: one JSON object a line, for programs. Neither has a word "
+        "of a prompt or an answer.",
+        LOG_FORMATS,
     ),
 )
 

@@ -16,6 +16,9 @@ from .messages import Headers, Response
 
 MAGIC_HOST = "ai-cache.internal"
 
+ANSWERED = ("/healthz", "/ca.pem")
+"""What is answered here under every name."""
+
 _BASE_URL = re.compile(r"/(https?):/{1,2}([^/?#@]+)(/.*|\?.*)?$", re.DOTALL)
 """One slash will do: some clients and servers fold `//` in a path."""
 
@@ -56,6 +59,13 @@ def target_of(path: str) -> Target | None:
     return Target(scheme, name.strip("[]"), port, authority, rest if rest.startswith("/") else "/" + rest)
 
 
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _is_host(name: str) -> bool:
     """A name or an address that can be connected to and put into a certificate."""
     if ":" in name:
@@ -77,8 +87,10 @@ def answer(path: str, certificate: bytes | None, state: dict[str, object]) -> Re
         "This is ai-cache, a proxy.\n"
         "  as a proxy:    HTTPS_PROXY=http://THIS-ADDRESS\n"
         "  as a base URL: http://THIS-ADDRESS/https://api.openai.com/v1\n"
+        f"  status page:   http://{MAGIC_HOST}/ through the proxy, or --dashboard 127.0.0.1:PORT\n"
         "  /ca.pem        the certificate to trust\n"
         "  /healthz       its state\n"
+        "  /metrics       its counts, for Prometheus\n"
     )
     return Response(200 if plain == "/" else 404, _fields("text/plain; charset=utf-8"), text.encode())
 

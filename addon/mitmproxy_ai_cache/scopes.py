@@ -6,6 +6,7 @@ namespace its listener is in; tests that run at the same time have a listener ea
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ class Control:
         match call.method, path:
             case "GET", "/ai-cache/status":
                 state = {"mode": cache.settings.mode, "store": cache.store.url, "namespace": cache.settings.namespace}
-                return {**state, **cache.stats.as_json()}
+                return {**state, **await asyncio.to_thread(cache.stats.as_json)}  # which may have to read the prices
             case "GET", "/ai-cache/scope":
                 return {"mode": cache.settings.mode, "scope": await self._counts(call.port, _WAIT_FOR_COUNTS)}
             case "POST", "/ai-cache/scope":

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from .entry import Entry
-
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
-_NAMED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
-_DEPTH = 3
-"""How often JSON stands in JSON: a tool's arguments in an answer, and what a tool made of them."""
+from .needle import Needle
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +25,8 @@ class Selection:
     namespace: str | None = None
     before: float | None = None
     """Unix time: entries older than that."""
+    after: float | None = None
+    """Unix time: entries from then on."""
     contains: str | None = None
     """Text in the URL, the request or the answer as it was sent; JSON's escapes are seen through."""
     all: bool = False
@@ -45,45 +43,37 @@ class Selection:
             and (self.run is None or entry.run == self.run)
             and (self.namespace is None or entry.namespace == self.namespace)
             and (self.before is None or entry.created < self.before)
+            and (self.after is None or entry.created >= self.after)
             and (self.model is None or fnmatchcase(entry.model, self.model))
             and (self.host is None or fnmatchcase(host_of(entry), self.host.lower()))
             and (self.contains is None or _mentions(entry, self.contains))
         )
 
 
+EVERYTHING = Selection(all=True)
+
+
 def host_of(entry: Entry) -> str:
     """Lower case; empty for a URL that has none."""
+    return host_in(entry.url)
+
+
+@lru_cache(maxsize=1024)
+def host_in(url: str) -> str:
     try:
-        return urlsplit(entry.url).hostname or ""
+        return urlsplit(url).hostname or ""
     except ValueError:
         return ""
 
 
+def in_url(url: str, text: str) -> bool:
+    return text in url or ("%" in url and text in unquote(url))
+
+
+@lru_cache(maxsize=16)
+def needle(text: str) -> Needle:
+    return Needle(text)
+
+
 def _mentions(entry: Entry, text: str) -> bool:
-    if text in entry.url or text in unquote(entry.url):
-        return True
-    return any(_in_body(body, text) for body in (entry.request, entry.body))
-
-
-def _in_body(body: bytes, text: str) -> bool:
-    said = body.decode("utf-8", "replace")
-    for _ in range(_DEPTH):
-        if text in said:
-            return True
-        plain = _unescaped(said)
-        if plain == said:
-            return False
-        said = plain
-    return text in said
-
-
-def _unescaped(said: str) -> str:
-    """Without one layer of JSON's escapes, wherever they stand. Characters in two halves become one."""
-    plain = _ESCAPE.sub(lambda match: _character(match[1]), said)
-    if any("\ud800" <= character <= "\udfff" for character in plain):
-        plain = plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return plain
-
-
-def _character(escaped: str) -> str:
-    return chr(int(escaped[1:], 16)) if len(escaped) == 5 else _NAMED.get(escaped, escaped)
+    return in_url(entry.url, text) or any(needle(text).is_in(body) for body in (entry.request, entry.body))

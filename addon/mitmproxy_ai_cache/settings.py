@@ -11,7 +11,8 @@ from . import units
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
-from .options import MODES, OPTIONS, REPEATS, default_store
+from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
+from .own_address import is_loopback
 from .profiles import named
 from .redact import Pattern, parse_pattern
 from .stores import CASSETTES, REDIS, redis_url
@@ -58,6 +59,10 @@ class Settings:
     headers: bool = True
     websocket: str = "auto"
     eager: bool = False
+    dashboard: tuple[str, int] | None = None
+    """Where the status page listens."""
+    dashboard_password: str = ""
+    log_format: str = "text"
 
     @property
     def looks_up(self) -> bool:
@@ -131,6 +136,9 @@ class Settings:
             headers=given["headers"],
             websocket=check.choice("websocket", ("auto", "pass", "refuse")),
             eager=given["eager"],
+            dashboard=check.dashboard(),
+            dashboard_password=given["dashboard_password"],
+            log_format=check.choice("log_format", LOG_FORMATS),
         )
 
 
@@ -173,6 +181,21 @@ class _Check:
         if self.given["encryption_key"]:
             raise SettingsError("cassettes are made to be read and cannot be encrypted; unset ai_cache_encryption_key")
         return mode, ""
+
+    def dashboard(self) -> tuple[str, int] | None:
+        text: str = self.given["dashboard"]
+        if not text:
+            return None
+        host, _, port = text.rpartition(":")
+        if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            raise SettingsError(f"ai_cache_dashboard is {text!r}; write HOST:PORT, for example 127.0.0.1:8485")
+        host = host.strip("[]")
+        if not (is_loopback(host) or self.given["dashboard_password"]):
+            raise SettingsError(
+                f"ai_cache_dashboard is {text}, which others can reach; set AI_CACHE_DASHBOARD_PASSWORD, or write "
+                f"127.0.0.1:{port}"
+            )
+        return host, int(port)
 
     def lookup_timeout(self) -> float:
         seconds = self.using("lookup_timeout", units.duration)

@@ -1,15 +1,21 @@
-"""What happened: one log line per call, and the counts the exit summary is made of."""
+"""What happened: one log line per call, and the counts that the exit summary, the page and the metrics are made of."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from . import replay, units
+from . import log_line, replay, savings, units
+from .dashboard.recent import Recent
+from .entry import Entry
 from .exchange import Exchange
+from .flight import LiveStream
+from .histogram import CALL, LOOK_UP, Histogram
 from .protocols.base import Ending
+from .savings import Ledger, Row, Saved
+from .usage import NONE, Usage
 
 logger = logging.getLogger("ai-cache")
 
@@ -32,10 +38,34 @@ class RefusedCall:
     explanation: tuple[str, ...]
 
 
-class Stats:
-    """Counts of a proxy's life."""
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The numbers of a proxy's life, the same wherever they are shown."""
 
-    def __init__(self, store_failures: Counter[str] | None = None) -> None:
+    calls: int
+    hits: int
+    """Collapsed ones included, stale ones not."""
+    stale: int
+    collapsed: int
+    misses: int
+    refreshed: int
+    bypassed: int
+    stored: int
+    refused: int
+    """Calls without an answer in a replay, and requests that were not let through."""
+    saved: Saved
+
+
+class Stats:
+    """Counts of a proxy's life. The event loop counts, any thread may look."""
+
+    def __init__(self, store_failures: Counter[str] | None = None, json_lines: bool = False) -> None:
+        self.json_lines = json_lines
+        """Whether a call is logged as a JSON object."""
+        self.ledger = Ledger()
+        self.look_ups = Histogram(LOOK_UP)
+        self.durations: dict[str, Histogram] = {}
+        """Of calls, by status."""
         self.store_failures = Counter() if store_failures is None else store_failures
         """What went wrong with the store, by kind; the store counts it."""
         self.calls = 0
@@ -59,28 +89,41 @@ class Stats:
         """Connections that were let through unread, by host."""
         self.distrust: Counter[str] = Counter()
         """Clients that did not trust our certificate, by host."""
-        self.saved_seconds = 0.0
-        self.saved_tokens = 0
         self._served: Counter[str] = Counter()
+        self.recent = Recent()
+        """The last calls, for the status page."""
 
     def hit(self, exchange: Exchange) -> None:
         """Answered from an entry, fresh or stale."""
-        self._count(exchange)
+        row = self._count(exchange)
         entry = exchange.entry
         assert entry is not None
         if exchange.samples and (exchange.key in self._served or len(self._served) < _REMEMBERED):
             self._served[exchange.key] += 1
-        self.saved_tokens += entry.input_tokens + entry.output_tokens
-        self.saved_seconds += max(0.0, entry.total - exchange.seconds())
-        logger.info("%s", describe(exchange, f"age {units.human_duration(exchange.age)}"))
+        sooner = max(0.0, entry.total - exchange.seconds())
+        self.ledger.save(row, entry, exchange.request.host, sooner)
+        self.recent.add(exchange, "", entry.input_tokens + entry.output_tokens)
+        if logger.isEnabledFor(logging.INFO):
+            self._log(exchange, f"age {units.human_duration(exchange.age)}", entry.usage, sooner)
 
     def followed(self, exchange: Exchange, ending: Ending) -> None:
-        """Answered from the stream of an identical call in flight."""
-        self._count(exchange)
-        logger.info("%s", describe(exchange, "live" if ending is not Ending.ABORTED else "broke off"))
+        """Answered from the stream of an identical call in flight. What that saved is known when the stream has landed:
+        the provider counts at its end, and the entry says what."""
+        row = self._count(exchange)
+        self.recent.add(exchange)
+        self._log(exchange, "live" if ending is not Ending.ABORTED else "broke off")
+        if ending is not Ending.ABORTED and exchange.follower is not None:
+            stream = exchange.follower.stream
+            if stream.landed is not None:
+                self._saved_by_following(exchange, row, stream.landed)
+            else:
+                stream.to_land.append(lambda entry: self._saved_by_following(exchange, row, entry))
 
-    def forwarded(self, exchange: Exchange, kept: str) -> None:
-        """`kept`: `stored`, or why not."""
+    def _saved_by_following(self, exchange: Exchange, row: Row, entry: Entry) -> None:
+        self.ledger.save(row, entry, exchange.request.host, max(0.0, entry.total - exchange.seconds()))
+
+    def forwarded(self, exchange: Exchange, kept: str, entry: Entry | None = None) -> None:
+        """`kept`: `stored`, or why not; `entry`: what the answer came to, if it is one."""
         self._count(exchange)
         if kept == "stored":
             self.stored += 1
@@ -89,7 +132,15 @@ class Stats:
         elif exchange.status != "BYPASS":
             self.not_stored[kept] += 1
         note = kept if kept in ("stored", "") else f"not stored: {kept}"
-        logger.info("%s", describe(exchange, "" if exchange.status == "BYPASS" else note))
+        usage = entry.usage if entry is not None else NONE
+        self.recent.add(exchange, note, usage.total)
+        self._log(exchange, "" if exchange.status == "BYPASS" else note, usage)
+        if entry is not None and isinstance(exchange.capture, LiveStream):
+            stream = exchange.capture
+            stream.landed = replace(entry, body=b"", request=b"")
+            for tell in stream.to_land:
+                tell(entry)
+            stream.to_land.clear()
 
     def answered_locally(self, host: str) -> None:
         """A token endpoint that a replay answered itself."""
@@ -97,19 +148,23 @@ class Stats:
 
     def refusal(self, exchange: Exchange, explanation: Sequence[str] = ()) -> None:
         """An error of our own: a miss in replay, `only-if-cached`, a host that is not let through."""
+        line = log_line.text(exchange, "refused")
         if exchange.scope is not None and exchange.call is not None:
-            exchange.scope.miss(describe(exchange, "refused"), explanation)
+            exchange.scope.miss(line, explanation)
         elif exchange.scope is not None:
             exchange.scope.refuse(exchange.request.host)
         self.missed += exchange.call is not None
         if exchange.call is not None and len(self.misses) < _EXPLAINED:
-            self.misses.append(RefusedCall(describe(exchange, "refused"), tuple(explanation)))
+            self.misses.append(RefusedCall(line, tuple(explanation)))
         if exchange.call is not None:
             self._count(exchange)
         else:
             _count_bounded(self.refused, exchange.request.host)
+        self.recent.add(exchange, "refused")
         level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
-        logger.log(level, "%s", "\n  ".join([describe(exchange, "refused"), *explanation]))
+        if self.json_lines:  # an explanation shows parts of requests: the report has it
+            line, explanation = log_line.as_json(exchange, "refused"), ()
+        logger.log(level, "%s", "\n  ".join([line, *explanation]))
 
     def tunnelled(self, host: str) -> None:
         """A connection that is not read. Its host and the count are all that is ever said of it."""
@@ -130,13 +185,41 @@ class Stats:
         self.refused_upgrades += 1
         logger.info("ai-cache: REFUSED WebSocket to %s%s", replay.printable(host), replay.printable(path))
 
-    def _count(self, exchange: Exchange) -> None:
+    def _log(self, exchange: Exchange, note: str, usage: Usage = NONE, sooner: float = 0.0) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            json = self.json_lines
+            logger.info(
+                "%s",
+                log_line.as_json(exchange, note, usage, sooner) if json else log_line.text(exchange, note, usage),
+            )
+
+    def _count(self, exchange: Exchange) -> Row:
+        status, call = exchange.status, exchange.call
         self.calls += 1
-        self.statuses[exchange.status] += 1
+        self.statuses[status] += 1
         if exchange.scope is not None:
-            exchange.scope.count(exchange.status)
+            exchange.scope.count(status)
         if exchange.reason:
-            self.reasons[exchange.status, exchange.reason] += 1
+            self.reasons[status, exchange.reason] += 1
+        if exchange.store_seconds:
+            self.look_ups.add(exchange.store_seconds)
+        duration = self.durations.get(status)
+        if duration is None:
+            duration = self.durations[status] = Histogram(CALL)
+        duration.add(exchange.seconds())
+        protocol, model = (call.protocol.name, call.model) if call is not None else ("", "")
+        row = self.ledger.row(protocol, model, exchange.request.host)
+        row.statuses[status] += 1
+        return row
+
+    def totals(self) -> Totals:
+        """With dollars, for which the prices are read where that is still to do: half a second."""
+        saved = self.ledger.saved()
+        collapsed = self.reasons["HIT", "collapsed"]
+        hits, stale, misses = self.statuses["HIT"], self.statuses["STALE"], self.statuses["MISS"]
+        refused = self.missed + self.refused.total()
+        others = self.statuses["REFRESH"], self.statuses["BYPASS"]
+        return Totals(self.calls, hits, stale, collapsed, misses, *others, self.stored, refused, saved)
 
     def summary(self) -> list[str]:
         """A few lines for a person."""
@@ -148,8 +231,10 @@ class Stats:
             if self.statuses[name]
         )
         lines = [f"{self.calls} AI {'call' if self.calls == 1 else 'calls'}: {counts or 'none'}; {self.stored} stored"]
-        if self.saved_seconds >= 0.05:
-            lines[0] += f"; saved {self._savings()}"
+        saved = self.totals().saved
+        if said := savings.in_words(saved, units.human_duration):
+            lines[0] += f"; saved {said}"
+        lines += _of_unknown_price(saved)
         lines += [
             f"  {status} {reason}: {count}"
             for (status, reason), count in self.reasons.most_common()
@@ -194,16 +279,12 @@ class Stats:
             "stored": self.stored,
             "not_stored": dict(self.not_stored),
             "store_failures": dict(self.store_failures),
-            "saved": {"tokens": self.saved_tokens, "seconds": round(self.saved_seconds, 3)},
+            "saved": self.totals().saved.as_json(),
             "refused": dict(self.refused),
             "misses": [{"call": miss.line, "explanation": list(miss.explanation)} for miss in self.misses],
             "passed_unread": dict(self.tunnels),
             "not_trusted": dict(self.distrust),
         }
-
-    def _savings(self) -> str:
-        waiting = f"{units.human_duration(self.saved_seconds)} of waiting"
-        return f"{self.saved_tokens:,} tokens and {waiting}" if self.saved_tokens else waiting
 
 
 def _count_bounded(counter: Counter[str], name: str) -> None:
@@ -211,23 +292,10 @@ def _count_bounded(counter: Counter[str], name: str) -> None:
     counter[name if name in counter or len(counter) < 1000 else "others"] += 1
 
 
-def describe(exchange: Exchange, note: str) -> str:
-    """The log line of a call. Everything a client or provider chose is made printable."""
-    call = exchange.call
-    request = exchange.request
-    words = [f"ai-cache: {exchange.status or 'PASS'}"]
-    if exchange.key:
-        words.append(replay.short(exchange.key))
-    if call is not None and call.protocol.name != "exchange":
-        words += [call.protocol.name, replay.printable(call.model or "-", 60), "stream" if call.stream else "whole"]
-        words.append(replay.printable(request.host, 80))
-    else:
-        words += [replay.printable(request.method, 10), replay.printable(request.url)]
-    if exchange.reason and exchange.reason != "no-entry":
-        words.append(f"({replay.printable(exchange.reason)})")
-    if exchange.status_code and exchange.status_code != 200:
-        words.append(str(exchange.status_code))
-    words.append(units.human_duration(exchange.seconds()))
-    if note:
-        words.append(note)
-    return " ".join(words)
+def _of_unknown_price(saved: Saved) -> list[str]:
+    count = saved.unknown.total()
+    if not count:
+        return []
+    named = [name if times == 1 else f"{name}: {times}" for name, times in saved.unknown.most_common(4)]
+    more = f"; {len(saved.unknown) - 4} more" if len(saved.unknown) > 4 else ""
+    return [f"  {count} {'call' if count == 1 else 'calls'} of unknown price ({'; '.join(named)}{more})"]

@@ -13,7 +13,6 @@ import platformdirs
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
-from mitmproxy import certs
 
 CA_VARIABLES = (
     "SSL_CERT_FILE",
@@ -55,6 +54,8 @@ def make_authority(confdir: Path) -> Path:
     confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificate = confdir / CERTIFICATE
     if not (certificate.exists() and (confdir / KEY).exists()):
+        from mitmproxy import certs  # takes long to import, and mostly there is nothing to make
+
         certs.CertStore.from_store(confdir, "mitmproxy", 2048)
     return certificate
 

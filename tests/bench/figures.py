@@ -110,16 +110,15 @@ def ratios[T](subject: Iterable[T], baseline: Iterable[T], value: Callable[[T], 
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """For a person. A figure without a goal is there to be known."""
-    rows = [("", "ratio", "spread", "by CPU", "goal", "", "")]
+    """Markdown that reads well on a terminal too. A figure without a goal is there to be known."""
+    rows = [("what", "ratio", "spread", "by CPU", "goal", "", "measured")]
     for figure in figures:
         spread = f"{min(figure.ratios):.2f}-{max(figure.ratios):.2f}"
         by_cpu = f"{median(figure.by_cpu):.2f}" if figure.by_cpu else ""
         met = "" if figure.goal is None else "met" if figure.goal.met(figure.median) else "MISSED"
         rows.append((figure.name, f"{figure.median:.2f}", spread, by_cpu, str(figure.goal or ""), met, figure.note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *cells in rows:
-        padded = [cell.rjust(width) for cell, width in zip(cells[:-1], widths[1:-1], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *padded, cells[-1]]).rstrip())
-    return "\n".join(lines)
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

@@ -91,17 +91,3 @@ def answers(bench: Bench) -> Iterator[Figure]:
         body = chat(2 * KB, answer, stream=answer.startswith("sse"))
         floor, serve = bench.hits([bench.stage.floor(answer), bench.stage.serve()], body, "tls")
         yield throughput(f"tls: hits/s, answers of {name}, serve to floor", serve, floor)
-
-
-@scenario("two-proxies")
-def two_proxies(bench: Bench) -> Iterator[Figure]:
-    """Two proxies on one Redis against one. Connections go to them in turns, as a TCP balancer deals them."""
-    store = bench.stage.redis()
-    pair = [bench.stage.serve(store), bench.stage.serve(store)]
-    for proxy in pair:
-        bench.warm(proxy, SMALL, "plain")
-    one, two = [], []
-    for _ in range(bench.rounds):
-        one.append(bench.load(pair[0], SMALL, "plain", connections=16))
-        two.append(bench.load(pair, SMALL, "plain", connections=16))
-    yield throughput("plain: hits/s, two proxies on Redis to one", two, one, 1.6)

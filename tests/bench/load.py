@@ -255,8 +255,8 @@ def connect(port: int, spec: Spec) -> socket.socket:
         return sock
     sock.sendall(f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n".encode())
     answer = b""
-    while not answer.endswith(b"\r\n\r\n"):
-        answer += sock.recv(1)
+    while not answer.endswith(b"\r\n\r\n") and (byte := sock.recv(1)):
+        answer += byte
     if b" 200 " not in answer.partition(b"\r\n")[0]:
         raise SystemExit(f"ai-cache: bench: the proxy refused CONNECT: {answer[:80]!r}")
     trust = ssl.create_default_context(cafile=spec.ca)

@@ -57,14 +57,14 @@ def _tool(number: int) -> dict[str, Any]:
     return {"type": "function", "function": {"name": f"tool_{number}", "parameters": schema}}
 
 
-ANSWERS = ("json-2k", "sse-100k", "json-5m", "sse-500", "sse-500-paced", "sse-slow")
+ANSWERS = ("json-2k", "json-20k", "sse-100k", "json-5m", "sse-500", "sse-500-paced", "sse-slow")
 
 
 def answer(name: str) -> tuple[str, Iterator[bytes | float]]:
     """Content type and chunks (seconds are pauses) of an answer by its name."""
     kind, _, size = name.partition("-")
     if kind == "json":
-        return "application/json", iter([_whole({"2k": 2 * KB, "5m": 5 * MB}[size])])
+        return "application/json", iter([_whole({"2k": 2 * KB, "20k": 20 * KB, "5m": 5 * MB}[size])])
     if size == "100k":
         return "text/event-stream", iter([b"".join(_event(text(130, seed=number)) for number in range(EVENTS)) + _END])
     return "text/event-stream", _stamped(*{"500": (EVENTS, 0.0), "500-paced": (EVENTS, 0.001), "slow": (40, 0.1)}[size])

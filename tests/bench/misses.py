@@ -23,7 +23,9 @@ def misses(bench: Bench) -> Iterator[Figure]:
         asked += 1
         body = chat(2 * KB, answer, stream=answer.startswith("sse"))
         more = {"connections": connections, "distinct": 1_000_000, "first": asked * 100_000}
-        sample = bench.load(proxy, body, "tls", seconds=bench.seconds, **more)
+        sample = bench.load(
+            proxy, body, "tls", seconds=max(4.0, bench.seconds), **more
+        )  # a paced one takes half a second
         if sample.hits or sample.failed:
             raise SystemExit(f"ai-cache: bench: {proxy.name} was to miss: {sample}")
         return sample
@@ -38,6 +40,30 @@ def misses(bench: Bench) -> Iterator[Figure]:
         found = in_turns(bench.rounds, measures)
         for name in subjects:
             yield from _figures(f"{words}, {name}", found[name], found["mitmdump"], answer)
+
+
+@scenario("slow-provider")
+def slow_provider(bench: Bench) -> Iterator[Figure]:
+    """Misses with a provider that takes 20 ms and 200 ms, one at a time, against a stock mitmdump that streams."""
+    ours, mitmdump = bench.stage.addon(), bench.stage.streaming()
+    asked = 0
+
+    def ask(proxy: Proxy, answer: str) -> Sample:
+        nonlocal asked
+        asked += 1
+        body = chat(2 * KB, answer, stream=answer.startswith("sse"))
+        return bench.load(proxy, body, "tls", seconds=bench.seconds, distinct=1_000_000, first=asked * 100_000)
+
+    for proxy in (mitmdump, ours):
+        ask(proxy, "json-2k")
+    for kind, words in {"json-2k": "JSON", "sse-500": "SSE"}.items():
+        for pause in (20, 200):
+            answer = f"{kind}-after-{pause}"
+            found = in_turns(bench.rounds, {name: partial(ask, *each) for name, each in {
+                "addon": (ours, answer), "mitmdump": (mitmdump, answer),
+            }.items()})  # fmt: skip
+            name = f"{words} miss after {pause} ms, mitmdump + addon"
+            yield from _figures(name, found["addon"], found["mitmdump"], answer)
 
 
 def _figures(name: str, ours: list[Sample], theirs: list[Sample], answer: str) -> Iterator[Figure]:

@@ -34,7 +34,7 @@ class Bench:
     def _hits(self, proxy: Proxy, body: bytes, protocol: str, connections: int) -> Sample:
         if protocol == "plain" and wrk.is_there():
             folder = self.stage.folder
-            sample = wrk.measure(folder, proxy.port, proxy.pid, body.decode(), connections, self.seconds)
+            sample = wrk.measure(folder, proxy.port, [proxy.pid], body.decode(), connections, self.seconds)
         else:
             sample = self.load(proxy, body, protocol, connections=connections, seconds=self.seconds)
         if sample.failed:
@@ -53,13 +53,18 @@ class Bench:
                 f"and {sample.failed} answers that are no 200"
             )
 
-    def load(self, proxy: Proxy | Sequence[Proxy], body: bytes, protocol: str = "tls", **more: float) -> Sample:
+    def load(self, proxy: Proxy, body: bytes, protocol: str = "tls", **more: float) -> Sample:
         """Our own load; `more`: fields of `load.Spec`."""
-        proxies = [proxy] if isinstance(proxy, Proxy) else list(proxy)
-        ports, pids = tuple(each.port for each in proxies), tuple(each.pid for each in proxies)
+        return self.load_at(proxy.port, [proxy], body, protocol, **more)
+
+    def load_at(
+        self, port: int, proxies: Sequence[Proxy], body: bytes, protocol: str = "plain", **more: float
+    ) -> Sample:
+        """The same for `proxies` that are reached at `port`."""
+        pids = tuple(each.pid for each in proxies)
         settings: dict[str, float] = {"seconds": 0.0 if "requests" in more else self.seconds, **more}
         return load.measure(
-            load.Spec(ports, pids, body.decode(), protocol, ca=str(proxies[0].ca), **settings)  # type: ignore[arg-type]
+            load.Spec((port,), pids, body.decode(), protocol, ca=str(proxies[0].ca), **settings)  # type: ignore[arg-type]
         )
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,25 @@ from valkey import Valkey, started
 
 HERE = Path(__file__).parent
 _REDIRECTED = (sys.executable, "-m", "bench.redirected")
+
+
+HAPROXY = """\
+global
+    maxconn 4000
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 2h
+    timeout server 2h
+listen ai-cache
+    bind 127.0.0.1:{port}
+    balance leastconn
+    option redispatch 1
+    option httpchk
+    http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host ai-cache.internal
+    default-server check inter 2s
+    {servers}
+"""
 
 
 @dataclass
@@ -95,8 +114,30 @@ class Stage:
 
     def redis(self) -> str:
         """The URL of a fresh server."""
+        return self.valkey().url
+
+    def valkey(self) -> Valkey:
         self._started += 1
-        return self._stack.enter_context(started(Valkey(self.folder / f"valkey-{self._started}"))).url
+        return self._stack.enter_context(started(Valkey(self.folder / f"valkey-{self._started}")))
+
+    # A balancer
+
+    def haproxy(self, proxies: Sequence[Proxy]) -> Proxy:
+        """HAProxy before `proxies`, with the configuration that the README shows."""
+        self._started += 1
+        file = self.folder / f"haproxy-{self._started}.cfg"
+        port = free_port()
+        servers = [f"server proxy-{number} 127.0.0.1:{proxy.port}" for number, proxy in enumerate(proxies)]
+        file.write_text(HAPROXY.format(port=port, servers="\n    ".join(servers)))
+        log = (self.folder / f"haproxy-{self._started}.log").open("wb")
+        process = subprocess.Popen(["haproxy", "-f", str(file)], stdout=log, stderr=log)
+        self._stack.callback(_end, process)
+        began = time.monotonic()
+        while not _answers(port) and process.poll() is None and time.monotonic() < began + 30:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            raise SystemExit(f"ai-cache: bench: HAProxy did not start:\n{Path(log.name).read_text()}")
+        return Proxy("HAProxy before serve", port, proxies[0].ca, time.monotonic() - began, process)
 
     # Processes
 
@@ -161,6 +202,15 @@ def stage(folder: Path) -> Iterator[Stage]:
         yield made
     finally:
         made.close()
+
+
+def _answers(port: int) -> bool:
+    """Whether a proxy answers behind `port`."""
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(asked):
+        asked.request("GET", "/healthz", headers={"Host": "ai-cache.internal"})
+        return asked.getresponse().status == 200
+    return False
 
 
 def _accepts(port: int) -> bool:

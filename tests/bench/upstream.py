@@ -1,4 +1,4 @@
-"""The provider that misses go to, as a process of its own: answers what `model` names.
+"""The provider that misses go to, as a process of its own: answers what `model` names, `-after-N` after N ms.
 
 python -m bench.upstream FOLDER      prints the port with TLS and the one without
 """
@@ -20,11 +20,13 @@ _MODEL = re.compile(rb'"model": ?"([^"]+)"')
 async def main(folder: Path) -> None:
     ready: dict[str, tuple[str, list[bytes | float]]] = {}
 
-    def answer(request: Request) -> Reply:
+    async def answer(request: Request) -> Reply:
         for provider in providers:
             provider.calls.clear()
         found = _MODEL.search(request.body or b"")
-        name = found[1].decode() if found else ""
+        name, _, after = (found[1].decode() if found else "").partition("-after-")
+        if after:
+            await asyncio.sleep(int(after) / 1000)
         if name.startswith("json"):
             if name not in ready:
                 kind, chunks = material.answer(name)

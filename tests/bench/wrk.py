@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from .figures import Sample
@@ -22,7 +23,7 @@ def is_there() -> bool:
     return shutil.which("wrk") is not None
 
 
-def measure(folder: Path, port: int, pid: int, body: str, connections: int, seconds: float) -> Sample:
+def measure(folder: Path, port: int, pids: Sequence[int], body: str, connections: int, seconds: float) -> Sample:
     """One request over and over. wrk takes whole seconds."""
     script = folder / "post.lua"
     headers = {"Host": HOST, "Authorization": "Bearer sk-bench", "Content-Type": "application/json"}
@@ -30,11 +31,11 @@ def measure(folder: Path, port: int, pid: int, body: str, connections: int, seco
     lines += [f"wrk.headers[{_lua(name)}] = {_lua(value)}" for name, value in headers.items()]
     script.write_text("\n".join(lines))
     words = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "--latency"]
-    before, own, began = cpu_of(pid), _children(), time.perf_counter()
+    before, own, began = sum(map(cpu_of, pids)), _children(), time.perf_counter()
     ended = subprocess.run(
         [*words, "-s", str(script), f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
     )
-    elapsed, cpu, own = time.perf_counter() - began, cpu_of(pid) - before, _children() - own
+    elapsed, cpu, own = time.perf_counter() - began, sum(map(cpu_of, pids)) - before, _children() - own
     return read(ended.stdout, elapsed, cpu, own)
 
 

@@ -1,11 +1,13 @@
 """Run as a process of its own behind the proxy: each call of each SDK once; prints what it got as JSON.
 
-With an argument, only the calls whose names contain it.
+Does so for each line of its input, which has the variables that name the proxy: the SDKs take seconds to import. Each
+call makes its client anew.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -122,13 +124,18 @@ CALLS: dict[str, Callable[[], Any]] = {
     )
 }
 
-if __name__ == "__main__":
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+
+def _all() -> dict[str, Any]:
     results = {}
     for name, call in CALLS.items():
-        if wanted in name:
-            try:
-                results[name] = call()
-            except Exception as error:  # the test reads it
-                results[name] = f"{type(error).__name__}: {error}"
-    print(json.dumps(results))
+        try:
+            results[name] = call()
+        except Exception as error:  # the test reads it
+            results[name] = f"{type(error).__name__}: {error}"
+    return results
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        os.environ.update(json.loads(line))
+        print(json.dumps(_all()), flush=True)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from harness import BIN, REDIRECT, ROOT, Client, FakeProviders, Process
+from mitmproxy_ai_cache.cli import COMMANDS
 from mitmproxy_ai_cache.cli.options import markdown
 from mitmproxy_ai_cache.demo.provider import Reply
 
@@ -37,8 +39,8 @@ def curl(*more: str) -> tuple[str, ...]:
 WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
 
 
-def test_run_caches_what_the_command_asks(run: Run, providers: FakeProviders) -> None:
-    first = run("run", *WITH_PROVIDER, "--", *curl())
+def test_run_caches_what_the_command_asks(run: Run, providers: FakeProviders, environ: dict[str, str]) -> None:
+    first = forked.run([AI_CACHE, "run", *WITH_PROVIDER, "--", *curl()], anew=True, env=environ, timeout=90)
     assert (first.returncode, first.stdout) == (0, ANSWER.decode()), first.stderr
     assert "1 AI call: 1 MISS; 1 stored" in first.stderr
     second = run("run", *WITH_PROVIDER, "-v", "--", *curl("-i"))
@@ -120,14 +122,14 @@ def test_control_c_reaches_the_command_once_and_leaves_no_process(environ: dict[
         "while not count: time.sleep(0.01)\n"
         "time.sleep(0.5); print('interrupts', len(count), flush=True); sys.exit(3)"
     )
-    process = subprocess.Popen(
+    process = forked.popen(
         [AI_CACHE, "run", "--store", "memory:", "--", sys.executable, str(script)],
         env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-    rest, errors = process.communicate(timeout=20)
+    rest, errors = process.communicate(timeout=60)
     assert (process.returncode, rest) == (3, "interrupts 1\n"), errors
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
@@ -135,7 +137,7 @@ def test_control_c_reaches_the_command_once_and_leaves_no_process(environ: dict[
 
 def test_serve_runs_until_it_is_told_to_stop(environ: dict[str, str], tmp_path: Path) -> None:
     arguments = [AI_CACHE, "serve", "--port", "0", *WITH_PROVIDER]
-    served = Process(arguments, environ, tmp_path / "data" / "ai-cache" / "ca").start()
+    served = Process(arguments, environ, tmp_path / "data" / "ai-cache" / "ca", anew=True).start()
     client = Client(served.port, served.ca)
     assert [client.request(OPENAI, CHAT.encode()).cache for _ in range(2)] == ["MISS", "HIT"]
     client.close()
@@ -169,9 +171,19 @@ def test_the_readme_has_the_options_as_they_are() -> None:
     assert markdown() in (ROOT / "README.md").read_text("utf-8"), "run: ai-cache options --markdown"
 
 
-def test_every_command_explains_itself(run: Run) -> None:
-    for command in ("run", "serve", "env", "doctor", "demo", "config", "options", "profiles", "addon-path"):
-        assert run(command, "--help").stdout.startswith(f"usage: ai-cache {command}")
+def test_every_command_explains_itself(environ: dict[str, str]) -> None:
+    for command in COMMANDS:
+        done = forked.run([AI_CACHE, command, "--help"], anew=True, env=environ, timeout=90)
+        assert done.stdout.startswith(f"usage: ai-cache {command}"), done.stderr
+
+
+def test_commands_that_need_no_proxy_do_not_wait_for_mitmproxy(environ: dict[str, str]) -> None:
+    code = "import sys; from mitmproxy_ai_cache.cli import rm, explain, diff, scan; print('mitmproxy' in sys.modules)"
+    done = forked.run([sys.executable, "-c", code], env=environ, timeout=90)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_what_a_command_lists(run: Run) -> None:
     assert "claude-code@1" in run("profiles").stdout
     assert Path(run("addon-path").stdout.strip()).name == "mitm.py"
 

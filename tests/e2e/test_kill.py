@@ -26,7 +26,7 @@ from test_sqlite_fire import OPENAI, answer_to, question
 from harness import ROOT, Client, FakeProviders, Process
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
-from valkey import Valkey
+from valkey import Valkey, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -139,7 +139,7 @@ class Writer:
     def kill(self, tally: Tally) -> None:
         alive = self.process.poll() is None
         self.process.send_signal(signal.SIGKILL)
-        said, errors = self.process.communicate(timeout=20)
+        said, errors = self.process.communicate(timeout=60)
         for line in said.splitlines():
             word, _, number = line.partition(" ")
             if word == "proven" and number.isdigit():
@@ -199,7 +199,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 def wait_till_loaded(valkey: Valkey) -> None:
     """Until then the server refuses everything, and a proxy that starts goes on without it."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     with socket.create_connection(("127.0.0.1", valkey.port), 5) as plain:
         said = b""
         while not said.startswith(b"+PONG"):
@@ -266,7 +266,9 @@ def test_a_proxy_that_is_killed_starts_again_and_answers_right(
         ]
         for load in loads:
             load.start()
-        time.sleep(dice.uniform(0.2, 0.8))
+        enough = tally.written + 60
+        wait_until(lambda enough=enough: tally.written >= enough, "enough calls")  # type: ignore[misc]
+        time.sleep(dice.uniform(0.0, 0.6))
         proxy.stop(signal.SIGKILL)
         if store == "valkey" and number % 4 == 3:
             valkey.stop()

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Got, Process, free_port, mitmdump, plain_environ
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
@@ -48,6 +49,7 @@ def seen(got: Got) -> tuple[str, str]:
     return got.cache, json.loads(got.body)["choices"][0]["message"]["content"]
 
 
+@pytest.mark.each_store
 @pytest.mark.usefixtures("lasting_store")
 def test_cache_then_read_only_then_refresh_then_off_on_one_store(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
@@ -71,6 +73,7 @@ def test_cache_then_read_only_then_refresh_then_off_on_one_store(
     assert run("cache", chat()) == [("HIT", "answer 4")]
 
 
+@pytest.mark.each_store
 def test_request_directives_have_their_meaning(counting: FakeProviders, start: StartProxy, client_of: ClientOf) -> None:
     client = client_of(start())
 
@@ -89,6 +92,7 @@ def test_request_directives_have_their_meaning(counting: FakeProviders, start: S
     assert all(request.headers.get("cache-control") for request in counting.calls), "the client's own header goes on"
 
 
+@pytest.mark.each_store
 def test_our_request_headers_separate_and_are_not_forwarded(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -110,6 +114,7 @@ def test_a_signed_header_of_ours_is_forwarded(counting: FakeProviders, start: St
     assert "x-ai-cache-namespace" not in counting.calls[0].headers
 
 
+@pytest.mark.each_store
 @pytest.mark.usefixtures("lasting_store")
 def test_samples_give_the_nth_call_of_a_run_the_nth_answer(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
@@ -127,6 +132,7 @@ def test_samples_give_the_nth_call_of_a_run_the_nth_answer(
     assert run(1, 2) == [("HIT", "answer 1")] * 2
 
 
+@pytest.mark.each_store
 def test_bypass_rules_skip_stop_reasons_and_silent_headers(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -199,6 +205,7 @@ def test_what_clients_send_beside_their_calls_passes_without_a_word(
     assert len(counting.calls) == 1
 
 
+@pytest.mark.each_store
 @pytest.mark.usefixtures("lasting_store")
 def test_record_keeps_everything_on_ai_hosts_and_replay_answers_it_offline(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
@@ -243,6 +250,7 @@ def test_record_keeps_everything_on_ai_hosts_and_replay_answers_it_offline(
     assert (providers.calls, providers.tls.connections) == ([], connections)
 
 
+@pytest.mark.each_store
 @pytest.mark.usefixtures("lasting_store")
 def test_a_recording_keeps_what_a_retry_got_and_polling_in_its_order(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
@@ -282,6 +290,7 @@ def test_replay_stays_strict_when_another_script_raises(
     assert providers.tls.connections == 0
 
 
+@pytest.mark.each_store
 def test_replay_is_strict(providers: FakeProviders, start: StartProxy, client_of: ClientOf) -> None:
     """No connection to anywhere: not for a miss, a foreign host, a CONNECT, nor a WebSocket."""
     proxy = start("ai_cache_mode=replay", "ai_cache_store=memory:")
@@ -312,6 +321,7 @@ def test_a_refused_head_does_not_upset_a_kept_connection(start: StartProxy, clie
     assert client.request(OPENAI, chat()).status == 424
 
 
+@pytest.mark.each_store
 def test_only_if_cached_never_reaches_the_provider(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -409,7 +419,7 @@ def _mitmdump(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     for option in (f"confdir={home}", *options):
         arguments += ["--set", option]
     environ = plain_environ(home, PYTHONPATH=str(ROOT / "addon"))
-    return subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    return forked.run(arguments, env=environ, timeout=90)
 
 
 def test_mitmdump_options_shows_every_option_with_its_help(tmp_path: Path) -> None:
@@ -417,7 +427,7 @@ def test_mitmdump_options_shows_every_option_with_its_help(tmp_path: Path) -> No
 
     arguments = [str(BIN / "mitmdump"), "-s", str(SCRIPT), "--options", "--set", f"confdir={tmp_path}"]
     environ = plain_environ(tmp_path, PYTHONPATH=str(ROOT / "addon"))
-    shown = subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=30, check=True).stdout
+    shown = forked.run(arguments, anew=True, env=environ, timeout=90).stdout
     for option in OPTIONS:
         assert f"\n{option.name}:" in shown
         assert option.help.split(".")[0].split(" ")[0] in shown
@@ -430,6 +440,7 @@ def as_user(client: Client, key: str) -> Got:
     return client.request(OPENAI, chat(), {"Authorization": f"Bearer {key}"})
 
 
+@pytest.mark.each_store
 def test_on_loopback_everybody_shares(counting: FakeProviders, start: StartProxy, client_of: ClientOf) -> None:
     client = client_of(start())
     assert seen(as_user(client, "sk-a")) == ("MISS", "answer 1")
@@ -473,6 +484,7 @@ def test_proxy_users_are_kept_apart_and_nobody_is_refused(
     assert not any("proxy-authorization" in request.headers for request in counting.calls)
 
 
+@pytest.mark.each_store
 def test_proxyauth_proves_the_proxy_user(counting: FakeProviders, start: StartProxy, tmp_path: Path) -> None:
     proxy = start("ai_cache_isolate=proxy-user", "proxyauth=team:secret")
 
@@ -511,6 +523,7 @@ def test_reverse_mode_shares_nothing_with_others_and_hits(counting: FakeProvider
     assert counting.calls[0].headers.get("host") == "api.openai.com"
 
 
+@pytest.mark.each_store
 def test_upstream_mode_caches_before_the_outer_proxy(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf, tmp_path: Path
 ) -> None:

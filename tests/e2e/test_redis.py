@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Process, plain_environ
 from mitmproxy_ai_cache.demo.provider import Reply
 from relay import Relay
@@ -83,7 +83,7 @@ def test_a_server_at_fault_fails_no_call_and_costs_no_time(
     relay.babbles = True
     if fault == "garbage":
         url = relay.url
-    proxy = start(f"ai_cache_store={url}", "ai_cache_near_size=0")
+    proxy = start(f"ai_cache_store={url}", "ai_cache_near_size=0", "ai_cache_lookup_timeout=250ms")
     client = client_of(proxy)
     client.request(OPENAI, chat(seed=-1))
     if fault == "dead":
@@ -97,7 +97,7 @@ def test_a_server_at_fault_fails_no_call_and_costs_no_time(
         times.append(time.perf_counter() - began)
         statuses.append((got.status, got.cache))
     assert statuses == [(200, "MISS")] * 60
-    assert statistics.median(times[10:]) < 0.1  # far below the time budget of a look-up
+    assert statistics.median(times[10:]) < 0.2  # below the time of a look-up: nobody waits for the server
     said = [line for line in proxy.lines if url.rpartition(":")[2] in line and "mode cache" not in line]
     assert len(said) <= 1, said
     assert not any("wr0ng" in line for line in proxy.lines)
@@ -110,7 +110,7 @@ def test_a_server_at_fault_fails_no_call_and_costs_no_time(
 def test_it_is_used_again_within_seconds_of_its_recovery(
     fault: str, valkey: Valkey, start: StartProxy, client_of: ClientOf
 ) -> None:
-    proxy = start(f"ai_cache_store={valkey.start().url}", "ai_cache_near_size=0")
+    proxy = start(f"ai_cache_store={valkey.start().url}", "ai_cache_near_size=0", "ai_cache_lookup_timeout=250ms")
     client = client_of(proxy)
     client.request(OPENAI, chat())
     valkey.freeze() if fault == "frozen" else valkey.stop()
@@ -120,7 +120,7 @@ def test_it_is_used_again_within_seconds_of_its_recovery(
     valkey.thaw() if fault == "frozen" else valkey.start()
     began = time.monotonic()
     proxy.wait_for(re.compile(r":\d+ answers again"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     client.request(OPENAI, chat(seed=99))
     assert client.request(OPENAI, chat(seed=99)).cache == "HIT", "\n".join(proxy.lines)
 
@@ -148,6 +148,6 @@ def test_replay_without_its_server_does_not_start(valkey: Valkey, tmp_path: Path
     arguments = [str(BIN / "mitmdump"), "-p", "0", "-s", str(SCRIPT), "--set", "ai_cache_mode=replay"]
     arguments += ["--set", f"ai_cache_store={valkey.url}", "--set", f"confdir={tmp_path}"]
     environ = plain_environ(tmp_path, PYTHONPATH=str(ROOT / "addon"))
-    done = subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    done = forked.run(arguments, env=environ, timeout=30)
     assert done.returncode == 1
     assert f"redis://127.0.0.1:{valkey.port} does not answer" in done.stdout

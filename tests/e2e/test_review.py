@@ -23,6 +23,7 @@ from mitmproxy import http
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
+import forked
 from harness import BIN, ROOT, plain_environ
 from mitmproxy_ai_cache import cli
 from mitmproxy_ai_cache.entry import Entry
@@ -107,10 +108,7 @@ class Project:
 
     def process(self, *arguments: str | Path) -> Done:
         """`ai-cache` as a user runs it."""
-        command = [BIN / "ai-cache", *arguments]
-        return subprocess.run(
-            command, env=self.environ, cwd=self.root, capture_output=True, text=True, timeout=90, check=False
-        )
+        return forked.run([str(BIN / "ai-cache"), *map(str, arguments)], env=self.environ, cwd=self.root, timeout=90)
 
     def ai_cache(self, *arguments: str | Path, cwd: Path | None = None) -> Done:
         """The same without a process of its own, which takes a second."""
@@ -435,7 +433,8 @@ def test_what_git_does_not_know_is_one_line(what: str, project: Project) -> None
 def test_colours_are_for_terminals(more: dict[str, str], coloured: bool, changed: Project) -> None:
     ours, theirs = pty.openpty()
     environ = changed.environ | {"TERM": "xterm"} | more
-    with subprocess.Popen([BIN / "ai-cache", "diff"], env=environ, cwd=changed.root, stdout=theirs) as process:
+    command = [str(BIN / "ai-cache"), "diff"]
+    with forked.popen(command, env=environ, cwd=changed.root, stdout=theirs) as process:
         os.close(theirs)
         said = b""
         try:
@@ -451,8 +450,8 @@ def test_colours_are_for_terminals(more: dict[str, str], coloured: bool, changed
 
 
 def test_a_reader_who_has_enough_is_no_error(changed: Project) -> None:
-    with subprocess.Popen(
-        [BIN / "ai-cache", "diff"],
+    with forked.popen(
+        [str(BIN / "ai-cache"), "diff"],
         env=changed.environ,
         cwd=changed.root,
         stdout=subprocess.PIPE,

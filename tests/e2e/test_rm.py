@@ -137,7 +137,7 @@ WRONG = {
 def test_wrong_usage_is_one_line_and_removes_nothing(wrong: str, run: Run) -> None:
     conditions, expected = WRONG[wrong]
     said = run("rm", *conditions)
-    assert (said.returncode, said.stdout) == (125, "")
+    assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr.startswith("ai-cache: ")
     assert expected in said.stderr
     assert said.stderr.count("\n") == 1
@@ -145,7 +145,7 @@ def test_wrong_usage_is_one_line_and_removes_nothing(wrong: str, run: Run) -> No
 
 def test_a_server_that_is_away_is_said_and_nothing_claimed(run: Run) -> None:
     said = run("rm", "--all", "--store", f"redis://:S3cret@127.0.0.1:{free_port()}")
-    assert (said.returncode, said.stdout) == (125, "")
+    assert (said.returncode, said.stdout) == (2, "")
     assert "does not answer" in said.stderr
     assert said.stderr.count("\n") == 1
     assert "S3cret" not in said.stderr
@@ -157,6 +157,6 @@ def test_removal_without_the_right_to_it_is_no_success(conditions: list[str], va
     fill(valkey.url, entry(1, namespace="n"))
     valkey.tell("ACL", "SETUSER", "reader", "on", ">pw", "~ai-cache:*", "+get", "+scan", "+dbsize")
     said = run("rm", *conditions, "--store", valkey.url.replace("://", "://reader:pw@"))
-    assert said.returncode == 125
+    assert said.returncode == 2
     assert "+get +set +del" in said.stderr or "rights" in said.stderr
     assert left(valkey.url) == [1]

@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,31 @@ EXPECTED = {
 }
 
 
-def run_sdks(proxy: Process, home: Path, only: str = "") -> dict[str, Any]:
-    environ = plain_environ(home, **proxy.client_environ())
-    arguments = [sys.executable, str(ROOT / "tests/e2e/sdk_calls.py"), only]
-    done = subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    results: dict[str, Any] = json.loads(done.stdout)
-    return results
+Sdks = Callable[[Process], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def sdks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdks]:
+    """Makes every call through a proxy."""
+    arguments = [sys.executable, str(ROOT / "tests/e2e/sdk_calls.py")]
+    environ = plain_environ(tmp_path_factory.mktemp("sdks"))
+    with subprocess.Popen(
+        arguments, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+
+        def calls(proxy: Process) -> dict[str, Any]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            too_long = threading.Timer(120, process.kill)
+            too_long.start()
+            print(json.dumps(proxy.client_environ()), file=process.stdin)
+            results: dict[str, Any] = json.loads(process.stdout.readline())
+            too_long.cancel()
+            return results
+
+        yield calls
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def statuses(proxy: Process) -> list[str]:
@@ -49,24 +68,25 @@ def statuses(proxy: Process) -> list[str]:
     ]
 
 
+@pytest.mark.each_store
 def test_every_sdk_misses_then_hits_with_the_provider_gone(
-    providers: FakeProviders, start: Callable[..., Process], tmp_path: Path
+    providers: FakeProviders, start: Callable[..., Process], sdks: Sdks
 ) -> None:
     providers.answer = answers.answer
     proxy = start()
-    assert run_sdks(proxy, tmp_path) == EXPECTED
+    assert sdks(proxy) == EXPECTED
     reached = len(providers.calls)
     assert reached == len(CALLS)
     providers.stop()
-    assert run_sdks(proxy, tmp_path) == EXPECTED
+    assert sdks(proxy) == EXPECTED
     assert statuses(proxy) == ["MISS"] * len(CALLS) + ["HIT"] * len(CALLS)
 
 
 def test_a_miss_in_replay_is_shown_by_every_sdk_and_not_retried(
-    providers: FakeProviders, start: Callable[..., Process], tmp_path: Path
+    providers: FakeProviders, start: Callable[..., Process], sdks: Sdks
 ) -> None:
     proxy = start("ai_cache_mode=replay", "ai_cache_store=memory:")
-    for name, result in run_sdks(proxy, tmp_path).items():
+    for name, result in sdks(proxy).items():
         assert "no recorded answer for" in str(result), (name, result)
         assert "424" in str(result) or "AiCacheMiss" in str(result) or "ai_cache_miss" in str(result), (name, result)
     assert providers.tls.connections == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from e2e import answers
 from harness import BIN, REDIRECT, ROOT, FakeProviders
 from offline import counting_packets, packets
@@ -128,7 +129,7 @@ def command_of(case: str, calls: Path, tapes: Path) -> list[str]:
 
 
 def run_in(folder: Path, environ: dict[str, str], command: list[str]) -> Done:
-    return subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
+    return forked.run(command, env=environ, cwd=folder, timeout=90)
 
 
 def assert_failed_closed(case: str, done: Done) -> None:

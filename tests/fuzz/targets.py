@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+import zlib
 from collections.abc import Callable
 
 from mitmproxy_ai_cache import body, content_coding, gate, isolation, own_address, policy, protocols, replay
@@ -36,7 +37,10 @@ WORD = re.compile(r"[a-z0-9-]+")
 def entry(choice: int, data: bytes) -> None:
     """A packed entry. With an odd `choice` its checksum is made right, as anybody with the store's password can."""
     if choice % 2:
-        data = data[:4] + hashlib.blake2b(data[20:], digest_size=16).digest() + data[20:]
+        if data[3:4] == b"1":
+            data = data[:4] + hashlib.blake2b(data[20:], digest_size=16).digest() + data[20:]
+        else:
+            data = data[:4] + zlib.crc32(data[8:]).to_bytes(4, "big") + data[8:]
     try:
         found = Entry.unpack(data, data if choice % 3 == 0 else None)
     except BrokenEntry:

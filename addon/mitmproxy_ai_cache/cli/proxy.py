@@ -8,24 +8,24 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mitmproxy import exceptions
-
-from .. import trust
+from .. import log_line, trust
 from ..hosts import HostList
-from ..master import ProxyMaster, quiet_logs
-from ..options import MODES
+from ..options import LOG_FORMATS, MODES
 from ..settings import Settings, SettingsError
 from ..stats import Stats
 from ..stores import Store
 from . import outer
 from .environment import LOCAL
 from .sources import gather
+
+if TYPE_CHECKING:
+    from ..master import ProxyMaster
 
 _STOP = 15.0
 """Seconds for the last writes and for connections to end."""
@@ -48,6 +48,9 @@ def add_options(parser: argparse.ArgumentParser, port: int, mode: bool = True) -
     add_address(parser, port)
     parser.add_argument("--hosts", action="append", metavar="GLOB", help="one more AI host; may be repeated")
     parser.add_argument(
+        "--dashboard", metavar="HOST:PORT", help="show the status page there, for example 127.0.0.1:8485"
+    )
+    parser.add_argument(
         "--set",
         action="append",
         metavar="NAME=VALUE",
@@ -56,6 +59,11 @@ def add_options(parser: argparse.ArgumentParser, port: int, mode: bool = True) -
     )
     parser.add_argument(
         "--ephemeral-ca", action="store_true", help="a certificate authority for this run only, gone afterwards (CI)"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=LOG_FORMATS,
+        help="json: what is written to stderr is one JSON object a line (default: text)",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
 
@@ -111,10 +119,19 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
 @asynccontextmanager
 async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncIterator[Running]:
     """A running proxy. Raises `StartError` before it yields, `SettingsError` for wrong options."""
-    quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING)
+    # All of mitmproxy takes half a second of CPU time to import; what only looks into a store needs none of it.
+    from mitmproxy import exceptions
+
+    from ..master import ProxyMaster, quiet_logs
+
     values = _values(arguments)
-    Settings.parse(values)
-    announce = (lambda line: None) if arguments.quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+    json_lines = Settings.parse(values).log_format == "json"
+    quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING, json_lines)
+
+    def announce(line: str) -> None:
+        if not arguments.quiet:
+            print(log_line.message(line) if json_lines else line, file=sys.stderr, flush=True)
+
     with _authority(arguments.ephemeral_ca) as confdir:
         master = ProxyMaster(announce, HostList(outer.globs([*outer.no_proxy(os.environ), *LOCAL])))
         try:
@@ -171,6 +188,16 @@ def _outer_proxy(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"mode": [f"upstream:{found.url}"], "upstream_auth": found.credentials or None}
 
 
+def print_summary(stats: Stats, more: Sequence[str] = ()) -> None:
+    """On stderr: lines for a person, or one JSON object."""
+    if stats.json_lines:
+        told = {name: value for name, value in stats.as_json().items() if name != "misses"}  # they show requests
+        print(log_line.event({"event": "summary", **told}), file=sys.stderr)
+        return
+    lines = [*stats.summary(), *more]
+    print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in lines), file=sys.stderr)
+
+
 async def _run(master: ProxyMaster) -> None:
     with suppress(SystemExit):  # mitmproxy ends its process when something was wrong at the start; we say it ourselves
         await master.run()
@@ -182,4 +209,4 @@ def failed(error: Exception) -> int:
     return 125
 
 
-__all__ = ["SettingsError", "StartError", "add_options", "failed", "proxy", "settings_of"]
+__all__ = ["SettingsError", "StartError", "add_options", "failed", "print_summary", "proxy", "settings_of"]

@@ -12,7 +12,7 @@ import orjson
 
 from ..cassette import file as cassette
 from ..cassette import names, parts
-from ..importing import BrokenRecording, NotARecording, Skipped, Unusable, read
+from ..importing import BrokenRecording, Kept, NotARecording, Skipped, Unusable, read
 from ..importing.recorded import request as request_from
 from ..messages import Headers, Request
 from ..policy import NAMESPACE_HEADER
@@ -136,7 +136,8 @@ def _of_recording(path: Path) -> Iterator[Asked | Unread]:
             if isinstance(recorded, Skipped):
                 yield Unread(f"#{number}", recorded.reason)
             else:
-                yield Asked(f"#{number}", recorded.request)
+                asked = request_of(recorded.entry) if isinstance(recorded, Kept) else recorded.request
+                yield Asked(f"#{number}", asked)
     except NotARecording:
         raise NoQuestion(f"{path} is not {_FORMS}; for the body of a request add --url URL") from None
     except BrokenRecording as error:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
-import re
-import time
-from pathlib import Path
+import sys
+from functools import partial
+from typing import Any
 
-from .. import replay, units
+import orjson
+
+from .. import replay
 from ..entry import Entry
-from ..selection import Selection, host_of
-from ..settings import Settings, SettingsError
-from ..store_of import store_of
+from ..explain.shown import printable
+from ..selection import EVERYTHING, Selection, host_of
 from ..stores import Store, StoreError
-from .proxy import failed
-from .sources import gather
+from . import stored
+from .stored import FAILURE as FAILURE
+from .stored import WrongUsage
 
 SUMMARY = "remove entries from the store; several conditions must all be met"
 
@@ -27,79 +27,47 @@ _PATIENCE = 60.0
 """Seconds for a batch of removals."""
 
 
-class WrongUsage(ValueError):
-    """The conditions make no sense. One line for a user."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", nargs="?", metavar="KEY", help="the key, or its beginning as X-AI-Cache-Key shows it")
-    parser.add_argument("--run", metavar="RUN", help="what one run of the proxy kept")
-    parser.add_argument("--model", metavar="GLOB", help="for example 'gpt-4o*'")
-    parser.add_argument("--host", metavar="GLOB", help="for example '*.openai.azure.com'")
-    parser.add_argument("--namespace", metavar="NAME", help="what is kept in a namespace; '' for what is in none")
-    parser.add_argument("--before", metavar="AGE", help="what is older than AGE, for example 30d")
-    parser.add_argument("--contains", metavar="TEXT", help="text in the URL, the request or the answer, as it was sent")
+    stored.add_conditions(parser)
+    stored.add_contains(parser)
     parser.add_argument("--all", action="store_true", help="everything")
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
-    parser.add_argument("--store", metavar="URL", help="the store (default: as configured)")
+    stored.add_json(parser, "one JSON object with the keys")
+    stored.add_store(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    try:
-        selection = selected(arguments, time.time())
-        found = gather(arguments, os.environ, Path.cwd())
-        settings = Settings.parse({name: value.value for name, value in found.items()})
-        return asyncio.run(_remove(settings, selection, arguments.dry_run))
-    except (WrongUsage, SettingsError, StoreError) as error:
-        return failed(error)
+    return stored.answered(partial(_remove, arguments))
 
 
-def selected(arguments: argparse.Namespace, now: float) -> Selection:
-    """The conditions of a command line. Raises `WrongUsage`."""
-    key = arguments.key
-    if key is not None and not re.fullmatch(r"[0-9a-f]{4,64}(-\d*)?", key):
-        raise WrongUsage("a KEY is 4 to 64 hex digits, as X-AI-Cache-Key shows them")
-    for name in ("run", "model", "host", "contains", "before"):
-        if getattr(arguments, name) == "":
-            raise WrongUsage(f"--{name} is empty; write what to remove, or --all")
-    before = None
-    if arguments.before is not None:
-        try:
-            before = now - units.duration(arguments.before)
-        except ValueError as error:
-            raise WrongUsage(f"--before: {error}") from None
-    selection = Selection(
-        key,
-        arguments.run,
-        arguments.model,
-        arguments.host,
-        arguments.namespace,
-        before,
-        arguments.contains,
-        arguments.all,
+def _selected(arguments: argparse.Namespace) -> Selection:
+    """Raises `WrongUsage`."""
+    selection = stored.selected(arguments, stored.now())
+    if selection.given or arguments.all:
+        return selection if selection.given else EVERYTHING
+    raise WrongUsage(
+        "say what to remove: a KEY, --run, --model, --host, --namespace, --before, --after, --contains or --all"
     )
-    if not selection.given:
-        raise WrongUsage(
-            "say what to remove: a KEY, --run, --model, --host, --namespace, --before, --contains or --all"
-        )
-    return selection
 
 
-async def _remove(settings: Settings, selection: Selection, dry_run: bool) -> int:
-    store = store_of(settings, writable=True)
-    try:
-        await store.open()
-        if store.purges_at_once and selection.given == ("namespace",) and not dry_run:
+async def _remove(arguments: argparse.Namespace) -> int:
+    selection = _selected(arguments)
+    dry_run = arguments.dry_run
+    async with stored.opened(arguments, writable=True) as store:
+        if store.purges_at_once and selection.given == ("namespace",) and not dry_run and not arguments.json:
             assert selection.namespace is not None
             await store.purge(selection.namespace)
-            print(f"the namespace {replay.printable(selection.namespace)!r} is empty now ({store.url})")
+            print(f"the namespace {printable(selection.namespace)!r} is empty now ({store.url})")
             return 0
-        count = await _each(store, selection, dry_run)
-    finally:
-        await store.close()
-    kept = min(count, store.dropped)
-    entries = "entry" if count - kept == 1 else "entries"
-    print(f"{count - kept} {entries} {'would be ' if dry_run else ''}removed from {store.url}")
+        keys = await _each(store, selection, arguments)
+    kept = min(len(keys), store.dropped)  # the last removals are done when it is closed
+    count = len(keys) - kept
+    if arguments.json:
+        _put({"store": store.url, "dry_run": dry_run, "removed": count, "failed": kept, "keys": keys})
+    else:
+        entries = "entry" if count == 1 else "entries"
+        print(f"{count} {entries} {'would be ' if dry_run else ''}removed from {store.url}")
     if kept:
         raise StoreError(
             f"{kept} more could not be removed: {', '.join(store.failures) or 'the store did not take it'}"
@@ -107,29 +75,37 @@ async def _remove(settings: Settings, selection: Selection, dry_run: bool) -> in
     return 0
 
 
-async def _each(store: Store, selection: Selection, dry_run: bool) -> int:
-    """How many entries matched; the first of them as lines."""
-    seen: set[int] = set()  # a server may name an entry twice
-    async for entry in store.entries():
-        if hash(entry.key) in seen or not selection.matches(entry):
+async def _each(store: Store, selection: Selection, arguments: argparse.Namespace) -> list[str]:
+    """The keys of what matched; the first of them as lines."""
+    seen: dict[tuple[str, str], None] = {}  # a server may name an entry twice
+    async for entry in stored.walk(store, selection, "removing"):
+        if (entry.namespace, entry.key) in seen:
             continue
-        seen.add(hash(entry.key))
-        count = len(seen)
-        if count <= _SHOWN:
+        seen[entry.namespace, entry.key] = None
+        if not arguments.json and len(seen) <= _SHOWN:
             print(line(entry))
-        elif count == _SHOWN + 1:
+        elif not arguments.json and len(seen) == _SHOWN + 1:
             print("...")
-        if dry_run:
+        if arguments.dry_run:
             continue
         store.remove(entry.key, entry.namespace)
-        if count % _FLUSH_EVERY == 0:
+        if len(seen) % _FLUSH_EVERY == 0:
             await store.flushed(_PATIENCE)
     await store.flushed(_PATIENCE)
-    return len(seen)
+    return [key for _, key in seen]
+
+
+def _put(document: dict[str, Any]) -> None:
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 def line(entry: Entry) -> str:
     """Key, date, protocol, model, host."""
-    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created))
-    parts = (replay.short(entry.key), date, entry.protocol or "-", entry.model or "-", host_of(entry) or "-")
+    parts = (
+        replay.short(entry.key),
+        stored.date(entry.created),
+        entry.protocol or "-",
+        entry.model or "-",
+        host_of(entry) or "-",
+    )
     return replay.printable("  ".join(parts), 200)

@@ -18,7 +18,7 @@ from ..stats import Stats
 from . import replaying, reports
 from .environment import variables
 from .outer import MARK, alive
-from .proxy import Running, SettingsError, StartError, add_options, failed, proxy, settings_of
+from .proxy import Running, SettingsError, StartError, add_options, failed, print_summary, proxy, settings_of
 from .sources import gather
 
 SUMMARY = "run a command with its AI calls cached"
@@ -83,8 +83,7 @@ async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
     code = code or (replaying.FAILED if problems else 0)
     _report(arguments, stats, problems, code, settings.mode)
     if not arguments.quiet:
-        lines = [*stats.summary(), *_why_nothing(stats)]
-        print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in lines), file=sys.stderr)
+        print_summary(stats, _why_nothing(stats))
     for problem in problems:
         print(f"ai-cache: replay failed: {problem}", file=sys.stderr)
     return code

@@ -12,11 +12,12 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from .. import log_line
 from ..store_of import directory_of
 from . import cassettes
 from .env import folder
 from .environment import variables
-from .proxy import Running, SettingsError, StartError, add_options, failed, proxy, settings_of
+from .proxy import Running, SettingsError, StartError, add_options, failed, print_summary, proxy, settings_of
 from .replaying import placeholders
 
 SUMMARY = "run the proxy in the foreground"
@@ -76,13 +77,12 @@ async def _serve(arguments: argparse.Namespace, note: str) -> int:
         if not arguments.quiet:
             port = running.master.address[1]
             hint = "ai-cache env" if port == 8484 else f"ai-cache env --port {port}"
-            print(
-                f'ai-cache: listening on {running.url}; for your shell: eval "$({hint})"', file=sys.stderr, flush=True
-            )
+            line = f'ai-cache: listening on {running.url}; for your shell: eval "$({hint})"'
+            print(log_line.message(line) if running.stats.json_lines else line, file=sys.stderr, flush=True)
         await stop.wait()
-        summary = running.stats.summary()
+        stats = running.stats
     if not arguments.quiet:
-        print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in summary), file=sys.stderr)
+        print_summary(stats)
     return 0
 
 

@@ -14,7 +14,13 @@ from ..options import LIST, OPTIONS, Option, near
 from ..settings import SettingsError
 from ..stores import CASSETTES
 
-_FLAGS = {"store": "store", "mode": "mode", "hosts": "hosts"}
+_FLAGS = {
+    "store": "store",
+    "mode": "mode",
+    "hosts": "hosts",
+    "log_format": "log_format",
+    "dashboard": "dashboard",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Pat
     for name, flag in _FLAGS.items():
         given = getattr(arguments, flag, None)
         if given:
-            found[f"ai_cache_{name}"] = Value(tuple(given) if name == "hosts" else given, f"--{flag}")
+            found[f"ai_cache_{name}"] = Value(tuple(given) if name == "hosts" else given, f"--{flag.replace('_', '-')}")
     lists: dict[str, list[str]] = {}
     for assignment in getattr(arguments, "set", None) or []:
         name, separator, text = assignment.partition("=")

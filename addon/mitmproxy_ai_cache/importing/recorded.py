@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from .. import content_coding
+from ..entry import Entry
 from ..messages import Headers, Request
 from ..protocols.base import Ending
 
@@ -52,6 +53,13 @@ class Recorded:
     seconds: float = 0.0
     """From the request to the end of the answer; 0 where it is not known."""
     ending: Ending = Ending.CLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry of another store, as it was there."""
+
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class _Outcome(Stats):
         self._judged = asyncio.get_running_loop().create_future()
         return self._judged
 
-    def forwarded(self, exchange: Exchange, kept: str) -> None:
+    def forwarded(self, exchange: Exchange, kept: str, entry: Entry | None = None) -> None:
         if not self._judged.done():
             self._judged.set_result(kept)
 

@@ -55,13 +55,13 @@ class CohereChat(Protocol):
                 self._finish(event.object, found)
 
     def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
-        """v2 puts it under `usage`, v1 under `meta`, streams into their last event."""
+        """v2 puts it under `usage`, v1 under `meta`, streams into their last event. What is billed counts."""
         for holder in (value, value.get("response"), value.get("delta")):
             if isinstance(holder, dict):
                 for place in (holder.get("usage"), holder.get("meta")):
                     if isinstance(place, dict):
-                        yield place.get("billed_units")
                         yield place.get("tokens") or place
+                        yield place.get("billed_units")
 
     @staticmethod
     def _finish(value: dict[str, Any], found: Finding) -> None:

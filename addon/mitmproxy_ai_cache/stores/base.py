@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from functools import cached_property
 
 from ..entry import BrokenEntry, Entry
+from ..selection import Selection
 from ..vault import VARIABLE, LockedEntry, Vault, is_sealed
+from .browsing import Page, page_of
 
 logger = logging.getLogger("ai-cache")
 
@@ -30,9 +32,12 @@ class StoreUnavailable(StoreError):
 
 
 class Store(ABC):
-    """Keeps entries by key. Only `open`, `get`, `read`, `entries` and `purge` raise, and only `StoreError`."""
+    """Keeps entries by key. Only `open`, `purge` and what reads (`get`, `read`, `entries`, `browse`, `find`) raise, and
+    only `StoreError`."""
 
     url: str
+    waits = True
+    """Whether `get` may take its time: where it does not, it needs no time limit."""
     purges_at_once = False
     """Whether `purge` takes one write, however much is kept."""
     dropped = 0
@@ -46,6 +51,21 @@ class Store(ABC):
         """What went wrong since the start, reads and writes alike, by kind: `timeout`, `connection`, `password`,
         `rights`, `certificate`, `out-of-memory`, `protocol`, `disk`, `broken-entry`, `queue-full`, `too-large`."""
         return Counter()
+
+    @property
+    def works(self) -> bool:
+        """False while calls go on without it: its server is away, its file cannot be read or written."""
+        return True
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of what is kept; None where that would have to be counted."""
+        return None
+
+    @property
+    def queued(self) -> int | None:
+        """Writes on their way; None where there is no queue."""
+        return None
 
     @abstractmethod
     async def open(self) -> None:
@@ -103,6 +123,20 @@ class Store(ABC):
         """All entries, each with its request, in no order; broken ones are left out. An entry may come twice, and one
         that is put or removed meanwhile may or may not come. Holds a few at a time, and lets the event loop run."""
         raise NotImplementedError
+
+    async def browse(self, selection: Selection, after: str = "", limit: int = 50, deadline: float = 0.8) -> Page:
+        """The newest `limit` entries of `selection` behind `after`, the `next` of an earlier page; without conditions
+        of all. Ends within about `deadline` seconds, with what was found by then.
+
+        Raises `StoreError`, and `NoSuchPage` for an `after` that is none. This way has no need of the order that a
+        store keeps: it looks at all entries, however long that takes.
+        """
+        return await page_of(self.entries(), selection, after, limit)
+
+    async def find(self, prefix: str, limit: int = 20) -> list[Entry]:
+        """The newest entries whose keys begin with `prefix`, whole. Raises `StoreError`."""
+        page = await self.browse(Selection(key=prefix), limit=limit, deadline=60.0)
+        return page.entries
 
     @abstractmethod
     async def count(self) -> int: ...

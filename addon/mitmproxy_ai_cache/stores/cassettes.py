@@ -19,7 +19,10 @@ from typing import Any
 
 from ..cassette.file import BrokenCassette, NotWritable
 from ..entry import Entry
+from ..selection import Selection
+from . import cassette_browse
 from .base import Store, StoreError
+from .browsing import Page
 from .cassette_shelf import Settled, Shelf
 
 logger = logging.getLogger("ai-cache")
@@ -152,11 +155,19 @@ class CassetteStore(Store):
     async def entries(self) -> AsyncIterator[Entry]:
         await self.flushed()
         for path in list(self._shelf.rows):
-            entry = None
-            with suppress(OSError, BrokenCassette):
-                entry = await asyncio.to_thread(self._shelf.entry, path, request=True)
-            if entry is not None:
+            if (entry := await self._whole(path)) is not None:
                 yield entry
+
+    async def browse(self, selection: Selection, after: str = "", limit: int = 50, deadline: float = 0.8) -> Page:
+        await self.flushed(deadline)
+        first = [paths[0] for paths in self._shelf.paths.copy().values() if paths]
+        rows = [(path, row) for path in first if (row := self._shelf.rows.get(path)) is not None]
+        return await cassette_browse.page(rows, self._whole, selection, after, limit, deadline)
+
+    async def _whole(self, path: str) -> Entry | None:
+        with suppress(OSError, BrokenCassette):
+            return await asyncio.to_thread(self._shelf.entry, path, request=True)
+        return None
 
     # What the run used
 

@@ -23,6 +23,10 @@ class Health:
         self._well = True
         self._last = 0.0
 
+    @property
+    def well(self) -> bool:
+        return self._well
+
     def failed(self, kind: str, what: str, said: bool = False) -> None:
         """Count it under `kind`, and say `what` happened unless it lasts already, or somebody else says it."""
         with self._lock:

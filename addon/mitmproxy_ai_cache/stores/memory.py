@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ..entry import BrokenEntry, Entry
+from ..selection import Selection
 from .base import Store
+from .browsing import Page, meant, number_of
+from .sieve import Packed, Row, Search, Sieve
+
+_SLICE = 0.001
+"""Seconds of search before others get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
+    row: Row
     answer: bytes
     request: bytes
     issued: str
-    namespace: str
+    number: int
+    """Counts puts."""
 
     @property
     def size(self) -> int:
         return len(self.answer) + len(self.request)
 
+    def packed(self) -> Packed:
+        return self.answer, self.request
+
 
 class MemoryStore(Store):
     """`max_size` in bytes of packed answers and requests."""
+
+    waits = False
 
     def __init__(self, url: str, max_size: int) -> None:
         self.url = url
         self._max_size = max_size
         self._size = 0
         self._entries: OrderedDict[str, _Kept] = OrderedDict()
+        self._numbers: dict[int, str] = {}
+        """Keys in the order they were put."""
+        self._puts = 0
 
     async def open(self) -> None:
         pass
+
+    @property
+    def size(self) -> int:
+        return self._size
 
     async def read(self, key: str, namespace: str = "") -> bytes | None:
         kept = self._entries.get(key)
@@ -53,14 +75,37 @@ class MemoryStore(Store):
             except BrokenEntry:
                 self.failures["broken-entry"] += 1
 
+    async def browse(self, selection: Selection, after: str = "", limit: int = 50, deadline: float = 0.8) -> Page:
+        """The entry that was put last comes first."""
+        search = Search(Sieve(meant(selection), self.vault), limit)
+        until = time.monotonic() + deadline
+        turn = time.monotonic() + _SLICE
+        numbers = list(self._numbers)
+        left = bisect_left(numbers, number_of(after)) if after else len(numbers)
+        while left and not search.is_full:
+            left -= 1
+            search.searched += 1
+            kept = self._entries.get(self._numbers.get(numbers[left], ""))
+            if kept is not None:
+                search.look_at(kept.row, kept.packed, self._unpacked)
+            if (now := time.monotonic()) >= until:
+                break
+            if now >= turn:
+                await asyncio.sleep(0)
+                turn = time.monotonic() + _SLICE
+        return search.page(str(numbers[left]) if left < len(numbers) else after, ended=not left)
+
     def put(self, entry: Entry) -> bool:
         self.remove(entry.key)
-        kept = _Kept(*self._packed(entry), entry.issued, entry.namespace)
+        row = Row(entry.key, entry.created, entry.model, entry.url, entry.namespace)
+        self._puts += 1
+        kept = _Kept(row, *self._packed(entry), entry.issued, self._puts)
         if kept.size > self._max_size:
             self.dropped += 1
             self.failures["too-large"] += 1
             return False
         self._entries[entry.key] = kept
+        self._numbers[kept.number] = entry.key
         self._size += kept.size
         while self._size > self._max_size and self._entries:
             self.remove(next(iter(self._entries)))
@@ -70,13 +115,14 @@ class MemoryStore(Store):
         kept = self._entries.pop(key, None)
         if kept is not None:
             self._size -= kept.size
+            del self._numbers[kept.number]
 
     def remove_issuer(self, issued: str) -> None:
         for key in [key for key, kept in self._entries.items() if issued and kept.issued == issued]:
             self.remove(key)
 
     async def purge(self, namespace: str) -> None:
-        for key in [key for key, kept in self._entries.items() if kept.namespace == namespace]:
+        for key in [key for key, kept in self._entries.items() if kept.row.namespace == namespace]:
             self.remove(key)
 
     async def count(self) -> int:

@@ -26,11 +26,14 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ..entry import BrokenEntry, Entry
+from ..selection import Selection
 from . import redis_client
 from .base import Store, StoreError, StoreUnavailable
+from .browsing import NoSuchPage, Page, rank_of
 from .generations import Generations, generation_name, new_token
 from .leases import CLAIM_TIMEOUT, Leases
 from .near import NearCache
+from .redis_browse import RedisBrowser
 from .redis_client import CONNECT, CONNECTIONS, WRITE
 from .redis_errors import answered
 from .redis_url import parse
@@ -47,6 +50,8 @@ _FOR_EVER = 10 * 365 * 86400
 """Seconds an entry without a time to live is kept, so that nothing stays in a shared server without end."""
 _COUNTED = 20_000
 """Keys. A larger database is not walked to count what is ours."""
+_FOUND = 1000
+"""Names of one beginning of a key that are looked at."""
 _AT_ONCE = 8
 """Entries that are fetched together when all are walked."""
 
@@ -66,6 +71,7 @@ class RedisStore(Store):
         self._state = ServerState(self._server, self.failures, self._ping)
         self._queue = WriteQueue(self._perform)
         self._leases = Leases(self._client, self._attempt)
+        self._browser = RedisBrowser(self._client, self._names, _parts, self._is_live, self._unpacked)
         self._on_wire = asyncio.Semaphore(CONNECTIONS)
         self._reading: dict[Name, object] = {}
 
@@ -81,6 +87,14 @@ class RedisStore(Store):
 
     async def _ping(self) -> None:
         await self._client.get(_ENTRY + "0")
+
+    @property
+    def works(self) -> bool:
+        return not self._state.is_away
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
 
     # Reading
 
@@ -158,9 +172,9 @@ class RedisStore(Store):
         except Exception as error:
             raise StoreError(self._state.counted(error)) from error
 
-    async def _names(self) -> AsyncIterator[str]:
+    async def _names(self, like: str = "*") -> AsyncIterator[str]:
         """Of entries, those of purged generations too. Sequential, a page at a time."""
-        async for name in self._client.scan_iter(match=_ENTRY + "*", count=500):
+        async for name in self._client.scan_iter(match=_ENTRY + like, count=500):
             yield name.decode("utf-8", "replace")
 
     async def _whole(self, names: list[str], live: dict[str, bool]) -> list[Entry]:
@@ -181,6 +195,28 @@ class RedisStore(Store):
             if live[generation] and name == _entry_name(generation, entry.key):
                 found.append(entry)
         return found
+
+    async def browse(self, selection: Selection, after: str = "", limit: int = 50, deadline: float = 0.8) -> Page:
+        await self.flushed(min(deadline, 0.2))
+        try:
+            return await self._browser.page(selection, self.vault, after, limit, deadline)
+        except NoSuchPage:
+            raise
+        except Exception as error:
+            raise StoreError(self._state.counted(error)) from error
+
+    async def find(self, prefix: str, limit: int = 20) -> list[Entry]:
+        if not re.fullmatch(r"[0-9a-f-]*", prefix):
+            return []
+        await self.flushed(0.2)
+        try:
+            names = [name async for name in self._names(f"*:{prefix}*")][:_FOUND]
+            return sorted(await self._whole(names, {}), key=rank_of)[:limit]
+        except Exception as error:
+            raise StoreError(self._state.counted(error)) from error
+
+    async def _is_live(self, name: str, namespace: str) -> bool:
+        return await self._generations.current(namespace, self._token) == _generation_of(name)
 
     async def count(self) -> int:
         """Entries, purged ones too until they expire; of a large database all keys."""
@@ -305,6 +341,7 @@ class RedisStore(Store):
         for key in self._leases.held:
             self.release(key)
         self._leases.close()
+        self._browser.close()
         if left := await self._queue.close(deadline):
             logger.warning("ai-cache: %d writes did not reach %s in time", left, self.url)
         self._state.close()

@@ -120,7 +120,7 @@ def open_for_look_ups(path: Path) -> sqlite3.Connection:
 def open_as_it_is(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing, not even the time of the file. Raises `StoreError` and `sqlite3.Error`."""
     if not path.exists():
-        raise StoreError(f"there is no recording at {path}; make one with --mode record")
+        raise StoreError(f"nothing is stored at {path} yet")
     # Without a WAL beside it nobody writes to it now; and SQLite would leave files of its own there.
     options = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, check_same_thread=False)

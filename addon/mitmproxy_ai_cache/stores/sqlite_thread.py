@@ -28,8 +28,16 @@ logger = logging.getLogger("ai-cache")
 _QUEUE = 1000
 _BATCH = 500
 _QUEUE_BYTES = 256 << 20
+_EVICTED_AT_ONCE = 500
+"""Entries one transaction removes at most for the budget. It takes some 50 ms where there are a million; other
+processes wait for its end."""
+_PAUSE = 0.02
+"""Seconds between two transactions: what comes meanwhile is written in one. Each costs some 0.2 ms, in which this
+thread takes turns with the one that answers. Look-ups see what waits."""
 _KEEP_EXPIRED = 86400.0
 """Seconds an expired entry is kept before it goes ahead of all others."""
+_REMOVE_EXPIRED = "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE expires < ? ORDER BY expires LIMIT ?)"
+_OLDEST = "SELECT id, size FROM entry ORDER BY used, id LIMIT ?"
 
 _TROUBLE = (sqlite3.Error, OSError, StoreError, ValueError, OverflowError)
 
@@ -75,6 +83,7 @@ class StoreThread:
         self._connection: sqlite3.Connection | None = None
         self._files: sqlite_file.Files | None = None
         self._damage: Exception | None = None
+        self._over_budget = False
         self._pending_bytes = 0
         self._pending_lock = threading.Lock()
         self._queue: queue.Queue[Write | None] = queue.Queue(_QUEUE)
@@ -83,6 +92,10 @@ class StoreThread:
         self._thread = threading.Thread(target=self._work, name="ai-cache store", daemon=True)
 
     # For the event loop
+
+    @property
+    def well(self) -> bool:
+        return self._health.well
 
     def start(self) -> None:
         self._thread.start()
@@ -150,6 +163,8 @@ class StoreThread:
         while (batch := self._next_batch()) is not None:
             self._try(batch)
             self._settle(batch)
+            if batch:
+                self._closing.wait(_PAUSE)
         if self._damage is not None:
             with suppress(*_TROUBLE):
                 self._see_to_file()  # the next run starts afresh
@@ -159,7 +174,10 @@ class StoreThread:
         """What waits, maybe nothing but a nudge; None once the store is closing and all is written."""
         batch: list[Write | None] = []
         with suppress(queue.Empty):
-            batch = [self._queue.get(timeout=0.1 if self._closing.is_set() else None)]
+            if self._over_budget:
+                batch = [self._queue.get_nowait()]
+            else:
+                batch = [self._queue.get(timeout=0.1 if self._closing.is_set() else None)]
             while len(batch) < _BATCH:
                 batch.append(self._queue.get_nowait())
         writes = [write for write in batch if write is not None]
@@ -172,7 +190,7 @@ class StoreThread:
             self._nudged.clear()
             try:
                 self._see_to_file()
-                if batch:
+                if batch or self._over_budget:
                     self._commit(batch)
                 self._health.succeeded()
                 return
@@ -187,6 +205,7 @@ class StoreThread:
                     return
 
     def _failed_to(self, error: Exception, batch: list[Write], said: bool = False) -> str:
+        self._over_budget = False  # the next write sees to it again
         kind = sqlite_file.kind_of(error)
         if kind == "damaged" and self._files is not None:
             self._damage = error
@@ -272,20 +291,26 @@ class StoreThread:
                 if write.packed is not None:
                     connection.execute("DELETE FROM entry WHERE key = ?", (write.key,))
                 connection.execute(write.sql, write.parameters)
-            self._evict(connection)
+            self._over_budget = self._evict(connection)
 
-    def _evict(self, connection: sqlite3.Connection) -> None:
-        """Long expired entries first, then the least recently used, down to nine tenths of the budget."""
-        size = connection.execute("SELECT size FROM total").fetchone()[0]
-        if size <= self._max_size:
-            return
-        connection.execute("DELETE FROM entry WHERE expires < ?", (time.time() - _KEEP_EXPIRED,))
-        surplus = connection.execute("SELECT size FROM total").fetchone()[0] - self._max_size * 9 // 10
+    def _evict(self, connection: sqlite3.Connection) -> bool:
+        """Long expired entries first, then the least recently used, down to nine tenths of the budget or
+        `_EVICTED_AT_ONCE` entries. Whether there is still too much."""
+        if _size(connection) <= self._max_size:
+            return False
+        gone = connection.execute(_REMOVE_EXPIRED, (time.time() - _KEEP_EXPIRED, _EVICTED_AT_ONCE)).rowcount
+        surplus = _size(connection) - self._max_size * 9 // 10
         doomed: list[tuple[int]] = []
         newest = connection.execute("SELECT id FROM entry ORDER BY used DESC, id DESC LIMIT 1").fetchone()
-        for number, size in connection.execute("SELECT id, size FROM entry ORDER BY used, id"):
+        for number, size in connection.execute(_OLDEST, (_EVICTED_AT_ONCE - gone,)):
             if surplus <= 0 or (number,) == newest:
                 break
             doomed.append((number,))
             surplus -= size
         connection.executemany("DELETE FROM entry WHERE id = ?", doomed)
+        return bool(gone or doomed) and _size(connection) > self._max_size
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    size: int = connection.execute("SELECT size FROM total").fetchone()[0]
+    return size

@@ -61,6 +61,9 @@ class WriteQueue:
             self._pending[write.name] = write
         return True
 
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
     def pending(self, name: Name) -> Write | None:
         return self._pending.get(name)
 

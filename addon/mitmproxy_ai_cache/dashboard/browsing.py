@@ -1,0 +1,93 @@
+"""The list of entries: a query -> conditions, and a page of what meets them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from .. import conversation, units
+from ..entry import Entry
+from ..selection import Selection, host_of
+from ..stores.browsing import Page
+
+ON_A_PAGE = 50
+_READ = 32_000
+"""Bytes of a request whose question is shown in the list."""
+FIELDS = ("text", "model", "host", "newer", "older", "run", "namespace")
+
+_KEY = re.compile(r"[0-9a-f]{6,64}(-\d{0,9})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A line of the list."""
+
+    key: str
+    created: float
+    protocol: str
+    model: str
+    host: str
+    status: int
+    stream: bool
+    tokens: int
+    size: int
+    namespace: str
+    asked: str
+    """The beginning of the question, where it is found quickly."""
+
+
+def selection_of(query: Mapping[str, str], now: float) -> tuple[Selection, str]:
+    """The conditions of a search, and what is wrong with them in one line. A text that looks like a key is one."""
+    text = query.get("text", "").strip()
+    complaint = ""
+    times: dict[str, float | None] = {}
+    for name in ("newer", "older"):
+        try:
+            times[name] = now - units.duration(query[name]) if query.get(name) else None
+        except ValueError as error:
+            times[name], complaint = None, f"{name.capitalize()} than: {error}."
+    is_key = _KEY.fullmatch(text) is not None
+    return Selection(
+        key=text if is_key else None,
+        run=query.get("run") or None,
+        model=_glob(query.get("model", "")),
+        host=_glob(query.get("host", "").lower()),
+        namespace=query.get("namespace") or None,
+        before=times["older"],
+        after=times["newer"],
+        contains=text if text and not is_key else None,
+    ), complaint
+
+
+def _glob(text: str) -> str | None:
+    """A word without stars may stand anywhere in the name."""
+    text = text.strip()
+    if not text:
+        return None
+    return text if any(special in text for special in "*?[") else f"*{text}*"
+
+
+def listed(entry: Entry) -> Listed:
+    """Takes a millisecond or two: for a thread, where there are many."""
+    return Listed(
+        entry.key,
+        entry.created,
+        entry.protocol,
+        entry.model,
+        host_of(entry),
+        entry.status,
+        entry.stream,
+        entry.usage.total,
+        len(entry.request) + len(entry.body),
+        entry.namespace,
+        conversation.of(replace(entry, body=b"")).question if len(entry.request) <= _READ else "",
+    )
+
+
+def next_link(query: Mapping[str, str], page: Page) -> str:
+    """The query of the page behind `page`, or nothing."""
+    if not page.next:
+        return ""
+    return urlencode({name: query[name] for name in FIELDS if query.get(name)} | {"after": page.next})

@@ -1,0 +1,48 @@
+"""Why a call missed: what was stored then that is nearest to it, and where it differs."""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+from dataclasses import replace
+
+from .. import body as bodies
+from ..cache import Cache
+from ..entry import Entry
+from ..explain import Explanation, Miss, Recorded
+from ..selection import Selection
+from .recent import Asked
+
+_ENTRIES, _BYTES = 1000, 64 << 20
+"""The newest entries that a request is compared with, and what they may take together."""
+_AT_ONCE = 50
+_TIME = 2.0
+"""Seconds that reading them may take."""
+
+
+async def explanation(cache: Cache, asked: Asked, key: str, reason: str, at: float) -> tuple[Explanation, int]:
+    """Of the call that asked for `key` at `at` (Unix time), and with how many entries it was compared.
+
+    Shows parts of what others asked: not where entries are kept apart. Raises `StoreError`.
+    """
+    entries = await _entries(cache, key, Selection(host=glob.escape(asked.request.host), before=at))
+    if not entries:
+        entries = await _entries(cache, key, Selection(before=at))
+    call = cache.registry.recognise(asked.request, bodies.read(asked.request, 1 << 31))
+    miss = Miss(asked.request, call, cache.settings.key_rules, asked.namespace, key, reason)
+    return await asyncio.to_thread(lambda: Recorded(entries, cache.registry).explain(miss)), len(entries)
+
+
+async def _entries(cache: Cache, key: str, selection: Selection) -> list[Entry]:
+    """Without their answers, which are not compared. What has the key of a call that found none came later."""
+    found: list[Entry] = []
+    size, after = 0, ""
+    ends = asyncio.get_running_loop().time() + _TIME
+    while len(found) < _ENTRIES and size < _BYTES and (left := ends - asyncio.get_running_loop().time()) > 0:
+        page = await cache.store.browse(selection, after, _AT_ONCE, left)
+        found += [replace(entry, body=b"") for entry in page.entries if entry.key != key]
+        size += sum(len(entry.request) for entry in page.entries)
+        after = page.next
+        if not after:
+            break
+    return found

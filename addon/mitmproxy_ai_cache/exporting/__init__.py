@@ -1,0 +1,1 @@
+"""Entries as text that other tools read (`har`), or that brings them back as they were (`lines`)."""

@@ -1,0 +1,104 @@
+"""Hooks of a connection -> the addons that have them, worked out once and not anew for each request.
+
+mitmproxy asks every addon for every event whether it has a hook for it, and all of them again for `update`. Addons that
+hold others (`addons`: scripts come and go, and may change their hooks as they like) are still asked each time.
+"""
+
+# mypy: allow-untyped-calls
+# The manager of mitmproxy has no types.
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from mitmproxy import addonmanager, exceptions, flow, hooks
+
+Entry = tuple[Any, Callable[..., Any] | None]
+"""An addon and its hook; None where it has to be asked each time."""
+
+
+class HookTable(addonmanager.AddonManager):
+    """The addon manager of `ProxyMaster`. `load`, `configure`, `running` and `done` stay with the one of mitmproxy.
+
+    An addon that is added while the addons are told of an event is told of the next one on.
+    """
+
+    def __init__(self, master: Any) -> None:
+        super().__init__(master)
+        self._entries: dict[str, list[Entry]] = {}
+
+    def add(self, *addons: Any) -> None:
+        super().add(*addons)
+        self._entries = {}
+
+    def register(self, addon: Any) -> Any:
+        try:
+            return super().register(addon)
+        finally:
+            self._entries = {}
+
+    def remove(self, addon: Any) -> None:
+        try:
+            super().remove(addon)
+        finally:
+            self._entries = {}
+
+    def clear(self) -> None:
+        super().clear()
+        self._entries = {}
+
+    async def handle_lifecycle(self, event: hooks.Hook) -> None:
+        """Tell the addons of what happens to a connection or a flow, then of the change of the flow."""
+        kind: Any = type(event)
+        arguments = [getattr(event, name) for name in _names(kind)]
+        await self._tell(event, arguments)
+        message = arguments[0]
+        if isinstance(message, flow.Flow) and self._anybody_listens("update"):
+            await self._tell(hooks.UpdateHook([message]), [[message]])
+
+    async def _tell(self, event: hooks.Hook, arguments: list[Any]) -> None:
+        for addon, hook in self._entries_of(event.name):
+            try:
+                if hook is not None:
+                    result = hook(*arguments)
+                    if result is not None and inspect.isawaitable(result):
+                        await result
+                elif _may_listen(addon, event.name):
+                    await self.invoke_addon(addon, event)
+            except exceptions.AddonHalt:
+                return
+            except Exception:
+                with addonmanager.safecall():  # logs it, or passes on what is meant for the caller
+                    raise
+
+    def _anybody_listens(self, name: str) -> bool:
+        return any(hook is not None or _may_listen(addon, name) for addon, hook in self._entries_of(name))
+
+    def _entries_of(self, name: str) -> list[Entry]:
+        found = self._entries.get(name)
+        if found is None:
+            found = self._entries[name] = [entry for addon in self.chain if (entry := _entry(addon, name))]
+        return found
+
+
+def _entry(addon: Any, name: str) -> Entry | None:
+    if hasattr(addon, "addons"):
+        return addon, None
+    hook = getattr(addon, name, None)
+    if not hook or inspect.ismodule(hook):
+        return None
+    return addon, hook if callable(hook) else None  # mitmproxy complains of the others each time
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Of the arguments. mitmproxy looks them up each time it is asked for their values."""
+    return tuple(each.name for each in dataclasses.fields(kind))
+
+
+def _may_listen(addon: Any, name: str) -> bool:
+    return bool(getattr(addon, "addons", None)) or hasattr(addon, name)

@@ -1,0 +1,72 @@
+"""After 200 mixed calls of the corpus all numbers agree: totals, summary, report, metrics and the sum of the store."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from corpus.recorded import exchanges, needs_corpus
+from mitmproxy_ai_cache import metrics
+from mitmproxy_ai_cache.cache import Cache
+from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.exchange import Exchange
+from mitmproxy_ai_cache.isolation import Isolation
+from mitmproxy_ai_cache.messages import Headers
+from mitmproxy_ai_cache.protocols.base import Ending
+from mitmproxy_ai_cache.savings import dollars, sum_of
+from mitmproxy_ai_cache.settings import Settings
+from mitmproxy_ai_cache.stats import Stats
+from mitmproxy_ai_cache.store_of import store_of
+
+pytestmark = needs_corpus
+
+CALLS = 200
+
+
+async def play() -> tuple[Stats, list[Entry], int]:
+    """The counts, what is stored, and the hits whose tokens were seen in their entries."""
+    settings = Settings.parse({"ai_cache_store": "memory:"}, {})
+    cache = Cache(settings, store_of(settings), Isolation("none"))
+    seen = 0
+    chosen = random.Random(7).choices(exchanges()[::9], k=CALLS)
+    for one in chosen * 2:  # each comes twice at least
+        exchange = await cache.begin(Exchange(one.request))
+        if exchange.response is None and exchange.status:
+            headers = Headers(one.response_headers)
+            if capture := cache.keeper.watch(exchange, one.status, headers):
+                capture(one.response_body)
+            cache.keeper.finish(exchange, headers, one.response_body, Ending.CLEAN)
+            await cache.keeper.finished()
+        elif exchange.entry is not None:
+            seen += exchange.entry.input_tokens + exchange.entry.output_tokens
+    return cache.stats, [entry async for entry in cache.store.entries()], seen
+
+
+def test_all_numbers_agree_to_the_last_token() -> None:
+    stats, entries, seen = asyncio.run(play())
+    totals = stats.totals()
+    saved = totals.saved
+    assert totals.hits == saved.calls > CALLS
+    assert saved.tokens == seen > 50_000
+    assert f"saved {saved.tokens:,} tokens" in stats.summary()[0]
+    assert dollars(saved.dollars) in stats.summary()[0]
+    assert stats.as_json()["saved"] == saved.as_json()
+    samples = [
+        sample
+        for family in text_string_to_metric_families(metrics.render(stats)[1].decode())
+        for sample in family.samples
+    ]
+
+    def summed(name: str) -> float:
+        return sum(sample.value for sample in samples if sample.name == name)
+
+    assert summed("ai_cache_saved_tokens_total") == saved.tokens
+    assert abs(summed("ai_cache_saved_dollars_total") - float(saved.dollars)) < 1e-9
+    assert summed("ai_cache_unknown_price_calls_total") == saved.unknown.total()
+    assert summed("ai_cache_calls_total") == totals.calls
+    bought = sum_of(entries)
+    assert bought.tokens == sum(entry.input_tokens + entry.output_tokens for entry in entries)
+    assert bought.calls == totals.stored == len(entries)
+    assert bought.dollars > 0
