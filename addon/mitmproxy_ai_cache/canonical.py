@@ -148,6 +148,20 @@ def _schema_form(plain: bytes) -> orjson.Fragment:
 _ITSELF = frozenset({str, bool, type(None), orjson.Fragment})
 """Types whose values are their own canonical form, as long as nothing is normalised."""
 
+_LONG = 8
+"""Items from which on a list of objects is worth a look as a whole."""
+
+
+def _hold_texts(items: list[Json]) -> bool:
+    """Whether a list is of objects with texts alone and names that are their own canonical form, as in a plain chat."""
+    for item in items:
+        if type(item) is not dict:
+            return False
+        for member in item.values():
+            if type(member) is not str:
+                return False
+    return min(set().union(*items), default="$") >= "$"
+
 
 class _Walk:
     """From a body to its canonical form. What is canonical already is passed on as it is."""
@@ -229,6 +243,8 @@ class _Walk:
             kinds = set(map(type, value))
             if kinds <= _ITSELF or (kinds == {int} and min(value) > -_SMALL and max(value) < _SMALL):
                 return value  # texts, or tokens to embed, which come by the hundred thousand
+        elif len(value) >= _LONG and _hold_texts(value):
+            return value
         self.take(len(value))
         result = [
             self.plain_members(item, schema) if type(item) is dict else self.value(item, None, schema) for item in value

@@ -118,6 +118,17 @@ def test_what_is_encoded_stays_as_it_was(value: Any) -> None:
     assert json.dumps(value) == before
 
 
+@given(
+    st.lists(st.dictionaries(names, st.text(max_size=2) | values, max_size=2), min_size=7, max_size=9), st.booleans()
+)
+@settings(max_examples=100, deadline=None)
+def test_a_long_list_of_objects_has_the_form_that_is_defined(chat: list[Any], spaced: bool) -> None:
+    texts = [dict.fromkeys(message, "x") for message in chat]
+    for items in (chat, texts, [*texts, *chat[:1]], [*texts, 1.0], [*texts, {}]):
+        expected = sorted_json(by_definition({"messages": items}))
+        assert encode(parsed({"messages": items}, spaced)) == expected
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -141,7 +152,7 @@ def test_a_member_named_twice_is_seen_compact_or_not(data: bytes) -> None:
     ("values", "most"),
     [
         (lambda count: [1.5] * count, 5),
-        (lambda count: [{}] * count, 5),
+        (lambda count: [{"a": 1}] * count, 5),
         (lambda count: [[0, None]] * count, 3),
         (lambda count: {str(at): {} for at in range(count)}, 9),
         (lambda count: {str(at): 1.5 for at in range(count)}, 9),
@@ -159,7 +170,7 @@ def test_what_would_take_seconds_is_not_walked(
 
 def test_texts_and_tokens_are_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canonical, "MAX_VALUES", 10)
-    for items in (list(range(20)), ["a"] * 20, [None, True, "a"] * 7):
+    for items in (list(range(20)), ["a"] * 20, [None, True, "a"] * 7, [{"role": "a"}] * 20):
         assert encode({"input": items}) == sorted_json({"input": items})
 
 
