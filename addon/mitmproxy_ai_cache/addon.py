@@ -14,8 +14,9 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, commands, isolation, memory_origin, mends, websockets
+from . import __version__, bridge, isolation, memory_origin, mends, websockets
 from .cache import Cache
+from .commands import Commands
 from .exchange import Exchange
 from .flight import Flight
 from .isolation import Isolation
@@ -65,7 +66,7 @@ class AICache:
         self._scopes = Scopes()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
         self._page = bridge.StatusPage(lambda: self.cache, lambda: [call.exchange for call in self._calls.values()])
-        self._commands = commands.Commands(lambda: self.cache)
+        self._commands = Commands(lambda: self.cache)
 
     # Options
 
@@ -77,6 +78,7 @@ class AICache:
         self._commands.add_to(loader)
 
     def configure(self, updated: set[str]) -> None:
+        self._commands.configure()
         if not self._running or any(name.startswith("ai_cache_") for name in updated):
             try:
                 values = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
@@ -268,7 +270,7 @@ class AICache:
         if exchange.response is not None or not exchange.status:
             self._take(flow)
             if exchange.key:
-                commands.note(flow, exchange, cache)
+                self._commands.note(flow, exchange, cache)
         else:
             self._forward(call)
         if exchange.response is None:
@@ -377,15 +379,15 @@ class AICache:
             if call.restore is not None:
                 call.restore()
             self.cache.followed(exchange, flow.response.status_code if flow.response else 0, ending)
-            commands.note(flow, exchange, self.cache)
+            self._commands.note(flow, exchange, self.cache)
             return
         exchange.left = exchange.left or bridge.client_left(flow)
         rewritten = bridge.address_of(flow) != call.address or flow.request.raw_content != call.content
         headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
         body, why_not = bridge.captured(flow, exchange.capture, ending)
         self.cache.keeper.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
-        commands.note(flow, exchange, self.cache)
-        commands.show_body(flow, body)
+        self._commands.note(flow, exchange, self.cache)
+        self._commands.show_body(flow, body)
 
     # Who asks
 

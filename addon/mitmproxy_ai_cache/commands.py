@@ -29,36 +29,40 @@ _MARKS = {
 }
 
 
-def note(flow: http.HTTPFlow, exchange: Exchange, cache: Cache) -> None:
-    """Tell other scripts, and those who look at `flow`, what became of it."""
-    flow.metadata[METADATA] = {
-        "status": exchange.status,
-        "reason": exchange.reason,
-        "key": exchange.key,
-        "namespace": policy.namespace(cache.settings, exchange.request),
-    }
-    if _somebody_looks():
-        flow.marked = flow.marked or _MARKS.get(exchange.status, "")
-        flow.comment = flow.comment or log_line.text(exchange, "")
-
-
-def show_body(flow: http.HTTPFlow, body: bytes | None) -> None:
-    """The body of an answer that was streamed, for those who look at `flow`. It was sent: nobody gets it twice."""
-    if body is not None and flow.response is not None and flow.response.raw_content is None and _somebody_looks():
-        flow.response.data.content = body
-
-
-def _somebody_looks() -> bool:
-    """Whether flows are kept after they are over: in mitmproxy, in mitmweb, in a file."""
-    return bool(ctx.master.addons.get("view") or ctx.options.save_stream_file)
-
-
 class Commands:
     """`ai_cache.*` for the command prompt, key bindings and other scripts. `cache` is None where none runs."""
 
     def __init__(self, cache: Callable[[], Cache | None]) -> None:
         self._cache_now = cache
         self._tasks: set[asyncio.Task[None]] = set()
+        self._somebody_looks = False
+
+    def configure(self) -> None:
+        """See whether flows are kept after they are over: in mitmproxy, in mitmweb, in a file."""
+        written = "save_stream_file" in ctx.options and ctx.options.save_stream_file
+        self._somebody_looks = bool(written or ctx.master.addons.get("view"))
+
+    def note(self, flow: http.HTTPFlow, exchange: Exchange, cache: Cache) -> None:
+        """Tell other scripts, and those who look at `flow`, what became of it."""
+        flow.metadata[METADATA] = {
+            "status": exchange.status,
+            "reason": exchange.reason,
+            "key": exchange.key,
+            "namespace": policy.namespace(cache.settings, exchange.request),
+        }
+        if self._somebody_looks:
+            flow.marked = flow.marked or _MARKS.get(exchange.status, "")
+            flow.comment = flow.comment or log_line.text(exchange, "")
+
+    def show_body(self, flow: http.HTTPFlow, body: bytes | None) -> None:
+        """The body of an answer that was streamed. It was sent: nobody gets it twice."""
+        if (
+            self._somebody_looks
+            and body is not None
+            and flow.response is not None
+            and flow.response.raw_content is None
+        ):
+            flow.response.data.content = body
 
     def add_to(self, loader: addonmanager.Loader) -> None:
         loader.add_command("ai_cache.stats", self.stats)
