@@ -83,7 +83,8 @@ class _Forked(subprocess.Popen[Any]):
             "session": bool(given["start_new_session"]),
         }
         piped = (given["p2cread"], given["c2pwrite"], given["errwrite"])
-        self.pid = _parent().fork(order, [own if pipe == -1 else pipe for own, pipe in enumerate(piped)])
+        with _one_at_a_time:
+            self.pid = _parent().fork(order, [own if pipe == -1 else pipe for own, pipe in enumerate(piped)])
         self._child_created = True
         names = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(given[name] for name in names))  # type: ignore[attr-defined]
@@ -93,7 +94,6 @@ class _Parent:
     """The process that forks, one for each process of pytest. It ends when its socket is closed."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._prctl = ctypes.CDLL(None).prctl
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         keep = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
@@ -106,15 +106,19 @@ class _Parent:
             )
 
     def fork(self, order: dict[str, Any], streams: list[int]) -> int:
-        with self._lock:
-            self._prctl(_SUBREAPER, 1, 0, 0, 0)
-            try:
-                socket.send_fds(self._socket, [json.dumps(order).encode()], streams)
-                pid = self._socket.recv(100)
-            finally:  # other orphans are not ours
-                self._prctl(_SUBREAPER, 0, 0, 0, 0)
-        assert pid, "the process that forks is gone"
-        return int(pid)
+        self._prctl(_SUBREAPER, 1, 0, 0, 0)
+        try:
+            socket.send_fds(self._socket, [json.dumps(order).encode()], streams)
+            answer = self._socket.recv(100)
+        finally:  # other orphans are not ours
+            self._prctl(_SUBREAPER, 0, 0, 0, 0)
+        assert answer, "the process that forks is gone"
+        pid = int(answer)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises if it is not our child
+        return pid
+
+
+_one_at_a_time = threading.Lock()
 
 
 @functools.cache

@@ -128,8 +128,13 @@ class Process:
         )
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
-        self.port = int(self.wait_for(self.LISTENING)[1])
-        self.wait_for(re.compile(r"ai-cache: mode"))
+        try:
+            self.port = int(self.wait_for(self.LISTENING)[1])
+            self.wait_for(re.compile(r"ai-cache: mode"))
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         return self
 
     def _read(self) -> None:

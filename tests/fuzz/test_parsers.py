@@ -23,7 +23,7 @@ from unit.test_gate import CALLS, CHAT, KEPT, SPEECH, TRANSCRIPT
 EVERY_TIME_THE_SAME = settings(
     max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
-LONG = settings(EVERY_TIME_THE_SAME, max_examples=6000, derandomize=False, phases=(Phase.generate, Phase.shrink))
+LONG = settings(EVERY_TIME_THE_SAME, max_examples=2000, derandomize=False, phases=(Phase.generate, Phase.shrink))
 numbers = st.integers(0, 1 << 16)
 
 
