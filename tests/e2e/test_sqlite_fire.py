@@ -413,8 +413,9 @@ def test_damage_in_the_middle_of_the_file_gives_no_wrong_answer(
         file.write(dice.randbytes(size // 4))
     under.ask(*range(80), *range(80))
     under.works_again(1000)
-    assert len(under.said()) == 1, under.said()
-    assert "set aside" in under.said()[0]
+    said = [line for line in under.said() if "can be read again" not in line]  # said where that took 2 s
+    assert len(said) == 1, said
+    assert "set aside" in said[0]
     under.settled()
 
 
