@@ -14,7 +14,7 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, memory_origin, mends, websockets
+from . import __version__, bridge, isolation, memory_origin, mends, status_page, websockets
 from .cache import Cache
 from .commands import Commands
 from .exchange import Exchange
@@ -65,7 +65,9 @@ class AICache:
         self._tunnel_users: dict[str, str] = {}
         self._scopes = Scopes()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
-        self._page = bridge.StatusPage(lambda: self.cache, lambda: [call.exchange for call in self._calls.values()])
+        self._page = status_page.StatusPage(
+            lambda: self.cache, lambda: [call.exchange for call in self._calls.values()]
+        )
         self._commands = Commands(lambda: self.cache)
 
     # Options
@@ -308,7 +310,7 @@ class AICache:
     async def _own_answer(self, flow: http.HTTPFlow) -> Response:
         if flow.request.path.startswith(PREFIX):
             return await self._control.answer(bridge.control_call(flow), self.cache)
-        if bridge.is_for_the_page(flow):
+        if status_page.is_for_it(flow):
             return await self._page.answer(flow)
         state: dict[str, object] = {"status": "ok", "version": __version__, "mode": self._settings.mode}
         return bridge.own_answer(flow, state)
