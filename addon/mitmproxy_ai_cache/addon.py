@@ -14,7 +14,7 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, memory_origin, mends, status_page, websockets
+from . import __version__, bridge, isolation, memory_origin, mends, status_page, tuning, websockets
 from .cache import Cache
 from .commands import Commands
 from .exchange import Exchange
@@ -149,6 +149,8 @@ class AICache:
         settings = self._settings
         memory_origin.install()
         mends.install()
+        if settings.tune_mitmproxy:
+            tuning.tune(ctx.master)
         store = store_of(settings)
         entries, trouble = 0, ""
         try:
