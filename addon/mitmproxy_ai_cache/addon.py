@@ -149,8 +149,6 @@ class AICache:
         settings = self._settings
         memory_origin.install()
         mends.install()
-        if settings.tune_mitmproxy:
-            tuning.tune(ctx.master)
         store = store_of(settings)
         entries, trouble = 0, ""
         try:
@@ -162,6 +160,8 @@ class AICache:
                 return
             trouble = str(error)
         self.cache = Cache(settings, store, self._isolation())
+        if settings.tune_mitmproxy:
+            tuning.tune(ctx.master)
         self._running = True
         self._announce(self._first_line(store, entries))
         if settings.dashboard is not None:

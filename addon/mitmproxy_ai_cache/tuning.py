@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from mitmproxy import http
@@ -18,6 +19,16 @@ def tune(master: Any) -> None:
     HookTable.take_over(master.addons)
     send_whole_answers()
     pass_on_together()
+    forget_what_stays()
+
+
+def forget_what_stays() -> None:
+    """Let the garbage collector look no more at what is there when the proxy starts, some 100,000 objects that stay.
+
+    To look through them again and again takes a tenth of the time of a hit.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def send_whole_answers() -> None:
