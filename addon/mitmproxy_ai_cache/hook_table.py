@@ -14,7 +14,6 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import islice
 from typing import Any
 
 from mitmproxy import addonmanager, exceptions, flow, hooks
@@ -82,11 +81,11 @@ class HookTable(addonmanager.AddonManager):
 
     def _listeners(self, name: str) -> Iterator[Entry]:
         """Those that are added meanwhile, too, as with mitmproxy."""
-        chain = self.chain
-        added = islice(chain, len(chain), None)
+        chain, count = self.chain, len(self.chain)
         yield from self._entries_of(name)
-        for addon in added:
-            yield addon, None
+        while count < len(chain):
+            yield chain[count], None
+            count += 1
 
     def _entries_of(self, name: str) -> list[Entry]:
         key = name, len(self.chain)  # some put theirs into the chain without a word to the manager
