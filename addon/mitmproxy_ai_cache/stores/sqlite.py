@@ -51,7 +51,7 @@ class SqliteStore(Store):
         self.path = Path(url.removeprefix("sqlite:///")).expanduser()
         self._max_size = max_size
         self._writable = writable
-        self._thread = StoreThread(self.path, max_size, writable, self.failures, self._lost)
+        self._thread = StoreThread(self.path, max_size, writable, self.failures, self._lost, lambda: self.vault is None)
         self._browser = SqliteBrowser(self.path, writable, self._unpacked)
         self._reading = Health(self.failures, f"{self.path} can be read again")
         self._look_again = 0.0
