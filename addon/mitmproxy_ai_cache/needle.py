@@ -101,8 +101,8 @@ def layers(body: bytes) -> Iterator[str]:
 
 
 def runs(text: str) -> list[bytes]:
-    """The parts of a text that stand in one piece in each body that holds it and no `\\u`: nothing else that JSON escapes
-    becomes one of their characters."""
+    """The parts of a text that stand in one piece in each body that holds it and no `\\u`: no other escape becomes a
+    character of theirs."""
     return [run.encode() for run in _RUN.findall(text)]
 
 

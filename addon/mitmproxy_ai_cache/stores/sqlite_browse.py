@@ -42,8 +42,6 @@ _OFTEN = 200
 
 _ROW = "id, key, created, model, url, namespace"
 _BY_KEY = f"SELECT {_ROW}, answer, request FROM entry WHERE key >= ? AND key < ? ORDER BY key"  # noqa: S608
-_SIGNED = "SELECT id, signature FROM search WHERE id < ? AND id >= ? ORDER BY id DESC"
-_OF_RUN = _SIGNED.replace("ORDER", "AND run IN (?, ?) ORDER")
 _HAS_SIGNED = "SELECT count(*) FROM sqlite_master WHERE name = 'search'"
 _PACKED = "SELECT answer, request FROM entry WHERE id = ?"
 _ENDS = "SELECT min(id), max(id), (SELECT entries FROM total) FROM entry"
@@ -226,39 +224,49 @@ class _Scan:
 class _Signed:
     """What the table `search` is asked for a selection."""
 
-    def __init__(self, run: str | None, text: Asked | None) -> None:
+    def __init__(self, run: str | None, text: Asked | None, conditions: dict[str, object]) -> None:
         self.may_be_in: Callable[[bytes], bool] = text.may_be_in if text is not None else lambda signature: True
-        self.sql = _SIGNED if run is None else _OF_RUN
-        self.parameters = () if run is None else (sayable(run), UNKNOWN_RUN)
+        where = list(conditions) if run is None else ["run IN (?, ?)", *conditions]
+        joined = " CROSS JOIN entry ON entry.id = search.id" if conditions else ""  # in this order
+        read = f"SELECT search.id, signature FROM search{joined} WHERE"  # noqa: S608
+        self.sql = " AND ".join([f"{read} search.id < ?", "search.id >= ?", *where]) + " ORDER BY search.id DESC"
+        self.parameters = (*(() if run is None else (sayable(run), UNKNOWN_RUN)), *conditions.values())
 
     @classmethod
     def of(cls, selection: Selection) -> _Signed | None:
         """None where it can exclude nothing."""
         text = None if selection.contains is None else Asked(selection.contains)
         text = text if text is not None and text.excludes else None
-        return None if text is None and selection.run is None else cls(selection.run, text)
+        if text is None and selection.run is None:
+            return None
+        return cls(selection.run, text, _conditions(selection))
 
 
 def _statements(selection: Selection) -> tuple[str, str, tuple[object, ...]]:
     """Two that read no more than what `selection` takes as far as SQLite can tell, and the parameters behind their
     numbers: what lies below one number and not below another, newest first, and what has a number. Bodies are in it
     where they are needed of each row."""
-    model, host = _glob(selection.model), _glob(selection.host and selection.host.lower())
+    conditions = _conditions(selection)
+    told = selection.host is None and (selection.model is None or _glob(selection.model) is not None)
+    bodies = ", answer, request" if told else ""
+    read = f"SELECT {_ROW}{bodies} FROM entry WHERE"  # noqa: S608
+    several = " AND ".join([f"{read} id < ?", "id >= ?", *conditions]) + " ORDER BY id DESC"
+    return several, " AND ".join([f"{read} id = ?", *conditions]), tuple(conditions.values())
+
+
+def _conditions(selection: Selection) -> dict[str, object]:
+    """What can be said to SQLite, with what stands for the question mark."""
+    host = _glob(selection.host and selection.host.lower())
     conditions = {
         "namespace = ?": selection.namespace,
         "created < ?": selection.before,
         "created >= ?": selection.after,
         "instr(key, ?) = 1": selection.key,
-        "model GLOB ?": model,
+        "model GLOB ?": _glob(selection.model),
         "lower(url) GLOB ?": None if host is None else f"*{host}*",
     }
     given = {sql: sayable(value) if isinstance(value, str) else value for sql, value in conditions.items()}
-    given = {sql: value for sql, value in given.items() if value is not None}
-    told = (model is None) == (selection.model is None) and selection.host is None
-    bodies = ", answer, request" if told else ""
-    read = f"SELECT {_ROW}{bodies} FROM entry WHERE"  # noqa: S608
-    several = " AND ".join([f"{read} id < ?", "id >= ?", *given]) + " ORDER BY id DESC"
-    return several, " AND ".join([f"{read} id = ?", *given]), tuple(given.values())
+    return {sql: value for sql, value in given.items() if value is not None}
 
 
 def _glob(pattern: str | None) -> str | None:
