@@ -44,7 +44,8 @@ _ROW = "id, key, created, model, url, namespace"
 _BY_KEY = f"SELECT {_ROW}, answer, request FROM entry WHERE key >= ? AND key < ? ORDER BY key"  # noqa: S608
 _HAS_SIGNED = "SELECT count(*) FROM sqlite_master WHERE name = 'search'"
 _PACKED = "SELECT answer, request FROM entry WHERE id = ?"
-_ENDS = "SELECT min(id), max(id), (SELECT entries FROM total) FROM entry"
+_ENDS = "SELECT (SELECT min(id) FROM entry), (SELECT max(id) FROM entry), entries FROM total"
+"""Each on its own: two in one query are looked for in the whole table."""
 _PLAIN_GLOB = re.compile(r"[^\[\x80-\U0010ffff]*")
 """One that means the same to SQLite, or more."""
 
