@@ -93,7 +93,7 @@ class SqliteStore(Store):
 
     def _rows(self, sql: str, *parameters: Any) -> list[Any]:
         """All rows, read without waiting for anybody. Raises `StoreUnavailable`, which is said once."""
-        now = time.monotonic()
+        self._thread.looked_up = now = time.monotonic()
         if now >= self._look_again:
             self._look_again = now + _LOOK_EVERY
             self._thread.look()

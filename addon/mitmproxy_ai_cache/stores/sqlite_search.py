@@ -23,11 +23,12 @@ UNKNOWN_RUN = "?"
 
 _STEP = 0.02
 """Seconds after which what was signed is written."""
-_BREATH = 0.0004
+_BREATH, _LONG_BREATH = 0.0004, 0.002
 """Seconds of work between two pauses, in which the event loop gets its turn: Python lets threads work for 5 ms
-otherwise, and a hit would wait so long."""
+otherwise, and a look-up would wait so long. The longer one holds where there was none for `_LATELY` seconds."""
+_LATELY = 0.1
 _PAUSE = 0.0001
-_BETWEEN, _AFTER_OTHERS = 0.002, 0.5
+_BETWEEN, _AFTER_OTHERS = 0.0005, 0.5
 """Seconds between two steps: where all went well, and where another process did the same at the same time."""
 _LAST = "SELECT max(id) FROM search"
 _NEXT = "SELECT id, key, created, url, answer, request FROM entry WHERE id > ? ORDER BY id"
@@ -43,10 +44,12 @@ def last_signed(connection: sqlite3.Connection) -> int:
 
 
 class Signer:
-    """`stops` says that somebody waits for the end of this, a step or a part of it."""
+    """`stops` says that somebody waits for the end of a step, `looked_up` when, in monotonic time, somebody looked
+    something up."""
 
-    def __init__(self, stops: Callable[[], bool]) -> None:
+    def __init__(self, stops: Callable[[], bool], looked_up: Callable[[], float] = time.monotonic) -> None:
         self._stops = stops
+        self._looked_up = looked_up
         self._pause_at = 0.0
 
     def step(self, connection: sqlite3.Connection) -> float | None:
@@ -80,11 +83,11 @@ class Signer:
             return UNKNOWN_RUN, UNKNOWN
 
     def _breathe(self) -> None:
-        now = time.perf_counter()
-        if now >= self._pause_at:
+        if time.monotonic() >= self._pause_at:
             if self._pause_at:
                 time.sleep(_PAUSE)
-            self._pause_at = time.perf_counter() + _BREATH
+            now = time.monotonic()
+            self._pause_at = now + (_BREATH if now - self._looked_up() < _LATELY else _LONG_BREATH)
 
     def _write(self, connection: sqlite3.Connection, signed: list[tuple[Any, ...]], last: int) -> int:
         """How many were written. Without waiting for anybody, and nothing where another process has signed meanwhile.

@@ -105,7 +105,9 @@ class StoreThread:
         self._nudged = threading.Event()
         self._closing = threading.Event()
         self._signs = signs
-        self._signer = Signer(lambda: self._closing.is_set() or not self._queue.empty())
+        self.looked_up = 0.0
+        """When it was last read from, in monotonic time."""
+        self._signer = Signer(lambda: self._closing.is_set() or not self._queue.empty(), lambda: self.looked_up)
         self._sign_at: float | None = None
         """When the next entries are signed; None where all are."""
         self._thread = threading.Thread(target=self._work, name="ai-cache store", daemon=True)
@@ -210,7 +212,7 @@ class StoreThread:
             return 0.0
         if self._closing.is_set():
             return 0.1
-        return None if self._sign_at is None else max(0.001, self._sign_at - time.monotonic())
+        return None if self._sign_at is None else max(0.0005, self._sign_at - time.monotonic())
 
     def _try(self, batch: list[Write]) -> None:
         """Write `batch` in one transaction: again while the file is locked, once more on a fresh one after damage."""
