@@ -14,7 +14,7 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, memory_origin, mends, status_page, websockets
+from . import __version__, bridge, isolation, memory_origin, mends, status_page, tuning, websockets
 from .cache import Cache
 from .commands import Commands
 from .exchange import Exchange
@@ -160,6 +160,8 @@ class AICache:
                 return
             trouble = str(error)
         self.cache = Cache(settings, store, self._isolation())
+        if settings.tune_mitmproxy:
+            tuning.tune(ctx.master)
         self._running = True
         self._announce(self._first_line(store, entries))
         if settings.dashboard is not None:

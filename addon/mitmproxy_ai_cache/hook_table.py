@@ -22,7 +22,7 @@ Entry = tuple[Any, Callable[..., Any] | None]
 
 
 class HookTable(addonmanager.AddonManager):
-    """The addon manager of `ProxyMaster`. `load`, `configure`, `running` and `done` stay with the one of mitmproxy.
+    """Does what the manager of mitmproxy does. `load`, `configure`, `running` and `done` stay with that one.
 
     An addon that is added while the addons are told of an event is told of the next one on.
     """
@@ -30,6 +30,14 @@ class HookTable(addonmanager.AddonManager):
     def __init__(self, master: Any) -> None:
         super().__init__(master)
         self._entries: dict[str, list[Entry]] = {}
+
+    @classmethod
+    def take_over(cls, manager: addonmanager.AddonManager) -> None:
+        """Let the manager of a mitmproxy that runs be one of these, unless it is one of somebody else's making."""
+        if type(manager) is addonmanager.AddonManager:
+            table: Any = manager
+            table.__class__ = cls
+            table._entries = {}
 
     def add(self, *addons: Any) -> None:
         super().add(*addons)

@@ -23,9 +23,8 @@ from mitmproxy.addons import (
     tlsconfig,
 )
 
-from . import log_line, mends
+from . import log_line, tuning
 from .addon import AICache
-from .hook_table import HookTable
 from .hosts import HostList
 from .tunnels import OuterCredentials, Tunnels
 
@@ -36,7 +35,6 @@ class ProxyMaster(master.Master):
     def __init__(self, announce: Any, direct: HostList | None = None) -> None:
         """`announce` gets the first line; `direct` are hosts that an outer proxy is not asked for."""
         super().__init__(options.Options())
-        self.addons = HookTable(self)
         self.cache_addon = AICache(announce, stream_all=True)
         self.listening = asyncio.Event()
         self._errors = errorcheck.ErrorCheck()
@@ -68,8 +66,7 @@ class ProxyMaster(master.Master):
 
     async def running(self) -> None:
         if not self.options.scripts:
-            mends.trust_messages()
-        mends.send_whole_answers()
+            tuning.trust_messages()
         await super().running()
         if not self._errors.logger.has_errored:  # else `run` ends in a moment
             self.listening.set()

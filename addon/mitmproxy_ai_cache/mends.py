@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from mitmproxy import connection, http
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpStream
-from mitmproxy.proxy.layers.http._events import HttpEvent, ResponseHeaders, ResponseProtocolError
-from mitmproxy.proxy.layers.http._http1 import Http1Server
+from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
 MAX_CONNECTIONS = 1000
 """To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
@@ -91,44 +90,6 @@ def answer_if_unreachable(flow: http.HTTPFlow, answer: Callable[[], http.Respons
 def forget_answer(flow: http.HTTPFlow) -> None:
     """The flow is over."""
     _answers.pop(flow.id, None)
-
-
-def trust_messages() -> None:
-    """Let mitmproxy make requests and responses without looking at the types of their parts, as under `python -O`.
-
-    That check is for the authors of scripts, and takes a tenth of the time of a hit. For a proxy of ours alone: stock
-    mitmdump is its user's.
-    """
-    if hasattr(http.MessageData, "__post_init__"):
-        http.MessageData.__post_init__ = lambda self: None  # type: ignore[method-assign]
-
-
-def send_whole_answers() -> None:
-    """Let an HTTP/1 client get head and body of an answer that is complete in one write, and in one record of TLS.
-
-    mitmproxy sends them one after the other, which costs a hit with TLS a system call and an encryption more.
-    """
-    original = Http1Server.send
-    if getattr(original, "sends_at_once", False):
-        return
-
-    def send(self: Http1Server, event: HttpEvent) -> layer.CommandGenerator[None]:
-        head: bytes = self.__dict__.pop("ai_cache_head", b"")
-        for command in original(self, event):
-            if isinstance(command, commands.SendData):
-                command.data, head = head + command.data, b""
-                if isinstance(event, ResponseHeaders) and event.response.raw_content and not event.response.stream:
-                    self.__dict__["ai_cache_head"] = command.data  # the body is the next event
-                    continue
-            elif head:
-                yield commands.SendData(self.conn, head)
-                head = b""
-            yield command
-        if head:
-            yield commands.SendData(self.conn, head)
-
-    send.sends_at_once = True  # type: ignore[attr-defined]
-    Http1Server.send = send  # type: ignore[method-assign]
 
 
 def install() -> None:

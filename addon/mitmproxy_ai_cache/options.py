@@ -273,6 +273,13 @@ OPTIONS: tuple[Option, ...] = (
         "Leave connection_strategy as it is. By default it is set to lazy, so that a hit never connects anywhere.",
     ),
     Option(
+        "ai_cache_tune_mitmproxy",
+        bool,
+        True,
+        "Let mitmproxy remember which of its addons listen to what, and send in one piece what is there at once: hits "
+        "and misses take less time than without the addon. Off: mitmproxy as it is. Read at start.",
+    ),
+    Option(
         "ai_cache_log_format",
         str,
         "text",

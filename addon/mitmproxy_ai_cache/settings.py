@@ -59,6 +59,7 @@ class Settings:
     headers: bool = True
     websocket: str = "auto"
     eager: bool = False
+    tune_mitmproxy: bool = True
     dashboard: tuple[str, int] | None = None
     """Where the status page listens."""
     dashboard_password: str = ""
@@ -136,6 +137,7 @@ class Settings:
             headers=given["headers"],
             websocket=check.choice("websocket", ("auto", "pass", "refuse")),
             eager=given["eager"],
+            tune_mitmproxy=given["tune_mitmproxy"],
             dashboard=check.dashboard(),
             dashboard_password=given["dashboard_password"],
             log_format=check.choice("log_format", LOG_FORMATS),

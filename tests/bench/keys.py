@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from statistics import median
 
 import orjson
@@ -15,7 +14,7 @@ from mitmproxy_ai_cache.key import KeyRules, fingerprint
 from mitmproxy_ai_cache.messages import Headers, Request
 from mitmproxy_ai_cache.profiles import PROFILES
 
-from .figures import Figure, Goal, in_turns, ratios
+from .figures import Figure, Goal, ratios
 from .material import HOST, KB, MB, PATH, chat
 from .scenario import Bench, scenario
 
@@ -27,8 +26,8 @@ def keys(bench: Bench) -> Iterator[Figure]:
         for form, spaced, goal in (("compact", False, 1.5), ("spaced", True, 3.0)):
             data = chat(size, spaced=spaced)
             repeat = max(5, 20_000_000 // len(data))
-            measures = {"key": partial(_time, _key, data, repeat), "floor": partial(_time, _floor, data, repeat)}
-            found = in_turns(bench.rounds, measures)
+            rounds = [_times(data, repeat) for _ in range(bench.rounds)]
+            found = {"key": [ours for ours, _ in rounds], "floor": [theirs for _, theirs in rounds]}
             note = f"{median(found['key']) * 1e3:.3g} ms to {median(found['floor']) * 1e3:.3g} ms"
             yield Figure(
                 f"key of {name}, {form} JSON, to sorted orjson and SHA-256",
@@ -54,11 +53,13 @@ def _floor(data: bytes) -> str:
     return hashlib.sha256(orjson.dumps(orjson.loads(data), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _time(what: Callable[[bytes], object], data: bytes, repeat: int) -> float:
-    """Median seconds of one call."""
-    taken = []
+def _times(data: bytes, repeat: int) -> tuple[float, float]:
+    """Median seconds of one call of `_key` and of `_floor`, call by call in turns: the clock of a machine may change
+    several times in a second."""
+    taken: dict[Callable[[bytes], str], list[float]] = {_key: [], _floor: []}
     for _ in range(repeat):
-        began = time.perf_counter()
-        what(data)
-        taken.append(time.perf_counter() - began)
-    return median(taken)
+        for what, times in taken.items():
+            began = time.perf_counter()
+            what(data)
+            times.append(time.perf_counter() - began)
+    return median(taken[_key]), median(taken[_floor])

@@ -1,4 +1,4 @@
-"""Whatever mitmproxy's own addon manager does for the addons of a connection, the one of `ProxyMaster` does."""
+"""Whatever mitmproxy's own addon manager does for the addons of a connection, ours does."""
 
 from __future__ import annotations
 
@@ -20,14 +20,26 @@ from mitmproxy_ai_cache.hook_table import HookTable
 Run = Callable[[addonmanager.AddonManager, list[str]], Coroutine[Any, Any, None]]
 
 
-def told(run: Run, manager: type[addonmanager.AddonManager] = HookTable) -> list[str]:
+Manager = Callable[[master.Master], addonmanager.AddonManager]
+
+
+def mitmproxys(proxy: master.Master) -> addonmanager.AddonManager:
+    return proxy.addons
+
+
+def taken_over(proxy: master.Master) -> addonmanager.AddonManager:
+    HookTable.take_over(proxy.addons)
+    assert isinstance(proxy.addons, HookTable)
+    return proxy.addons
+
+
+def told(run: Run, manager: Manager = HookTable) -> list[str]:
     """What the addons wrote down that `run` added and had told."""
     seen: list[str] = []
 
     async def main() -> None:
         proxy = master.Master(options.Options())
-        if manager is not addonmanager.AddonManager:
-            proxy.addons = manager(proxy)
+        proxy.addons = manager(proxy)
         await run(proxy.addons, seen)
         proxy._legacy_log_events.uninstall()
 
@@ -197,14 +209,43 @@ CASES: dict[str, tuple[Run, list[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("ours", [HookTable, taken_over])
 @pytest.mark.parametrize("name", CASES)
-def test_addons_are_told_what_mitmproxy_would_tell_them(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_addons_are_told_what_mitmproxy_would_tell_them(
+    name: str, ours: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
     run, expected = CASES[name]
-    assert told(run) == expected
-    ours = [record.getMessage() for record in caplog.records]
+    assert told(run, ours) == expected
+    logged = [record.getMessage() for record in caplog.records]
     caplog.clear()
-    assert told(run, addonmanager.AddonManager) == expected
-    assert ours == [record.getMessage() for record in caplog.records]
+    assert told(run, mitmproxys) == expected
+    assert logged == [record.getMessage() for record in caplog.records]
+
+
+def test_a_manager_of_somebody_elses_making_is_left_alone() -> None:
+    class Special(addonmanager.AddonManager):
+        pass
+
+    async def run(manager: addonmanager.AddonManager, seen: list[str]) -> None:
+        HookTable.take_over(manager)
+        seen.append(type(manager).__name__)
+
+    assert told(run, Special) == ["Special"]
+
+
+async def _hooks_before_and_after(manager: addonmanager.AddonManager, seen: list[str]) -> None:
+    """One addon is there already, one comes later."""
+    manager.add(Addon("before", seen, "request"))
+    await request(manager)
+    HookTable.take_over(manager)
+    manager.add(Addon("after", seen, "request", "update"))
+    await request(manager)
+
+
+def test_a_manager_can_be_taken_over_while_it_works() -> None:
+    assert told(_hooks_before_and_after, mitmproxys) == [
+        "before request", "before request", "after request", "after update",
+    ]  # fmt: skip
 
 
 def test_a_fault_is_logged_with_the_lines_of_the_addon(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,8 +23,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from ..entry import BrokenEntry, Entry
 from ..selection import Selection
 from . import redis_client
@@ -36,6 +34,7 @@ from .near import NearCache
 from .redis_browse import RedisBrowser
 from .redis_client import CONNECT, CONNECTIONS, WRITE
 from .redis_errors import answered
+from .redis_reads import RedisReads
 from .redis_url import parse
 from .server_state import ServerState
 from .write_queue import Name, Write, WriteQueue
@@ -66,6 +65,7 @@ class RedisStore(Store):
         self.url = self._server.shown
         self._writable = writable
         self._client = redis_client.client(self._server)
+        self._reads = RedisReads(self._client, together=self._server.kind != "cluster")
         self._near = NearCache(near_size)
         self._generations = Generations()
         self._state = ServerState(self._server, self.failures, self._ping)
@@ -120,20 +120,11 @@ class RedisStore(Store):
     async def _fetch(self, name: Name) -> tuple[str, bytes | None]:
         """The generation and the packed answer; where a namespace has no generation it has no entries."""
         generation = await self._generations.current(name[0], self._token)
-        value = await self._value(_entry_name(generation, name[1])) if generation else None
+        value = await self._reads.get(_entry_name(generation, name[1])) if generation else None
         return generation, None if value is None else _parts(value)[0]
 
-    async def _value(self, name: str | bytes) -> bytes | None:
-        try:
-            value: bytes | None = await self._client.get(name)
-            return value
-        except ResponseError as error:
-            if str(error).startswith("WRONGTYPE"):
-                return b""  # somebody else's list or hash: broken, like any value that is not ours
-            raise
-
     async def _token(self, name: str) -> str:
-        value = await self._value(name)
+        value = await self._reads.get(name)
         return value.decode() if value and re.fullmatch(rb"[0-9a-f]{16}", value) else ""
 
     async def _ask[T](self, command: Callable[[], Awaitable[T]]) -> T:
@@ -181,7 +172,7 @@ class RedisStore(Store):
         """The entries of `names` that can be found by a look-up. `live` remembers which generations are current."""
         wanted = [name for name in names if live.get(_generation_of(name), True)]
         found = []
-        for name, value in zip(wanted, await asyncio.gather(*map(self._value, wanted)), strict=True):
+        for name, value in zip(wanted, await asyncio.gather(*map(self._reads.get, wanted)), strict=True):
             if value is None:
                 continue
             try:
@@ -284,7 +275,7 @@ class RedisStore(Store):
         self._hand_over(Write(self._send_issuer_removal, issued=issued))
 
     async def _send_issuer_removal(self, write: Write) -> None:
-        value = await self._value(_issued_name(write.issued))
+        value = await self._reads.get(_issued_name(write.issued))
         try:
             generation, key, namespace = map(str, json.loads(value or b""))
         except ValueError:
