@@ -358,3 +358,19 @@ def test_a_disk_that_takes_no_signatures_keeps_entries_all_the_same(
     asyncio.run(run())
     assert len(asked) == 1
     assert not caplog.records
+
+
+def test_nothing_is_signed_while_somebody_searches(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(path, *(entry(number) for number in range(6)))
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("DELETE FROM search")
+    monkeypatch.setattr(sqlite_thread, "_SIGN_FROM", 0.1)
+
+    async def run() -> None:
+        async with opened(path) as store:
+            with store._thread.searched():
+                await asyncio.sleep(0.3)
+                assert rows(path, "SELECT id FROM search") == []
+            await signed(path)
+
+    asyncio.run(run())

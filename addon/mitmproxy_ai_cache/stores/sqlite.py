@@ -142,7 +142,8 @@ class SqliteStore(Store):
     async def browse(self, selection: Selection, after: str = "", limit: int = 50, deadline: float = 0.8) -> Page:
         """The entry that was put last comes first."""
         await self.flushed(_SETTLE)
-        return await self._browser.page(selection, self.vault, after, limit, deadline, set(self._thread.purging))
+        with self._thread.searched():
+            return await self._browser.page(selection, self.vault, after, limit, deadline, set(self._thread.purging))
 
     async def find(self, prefix: str, limit: int = 20) -> list[Entry]:
         await self.flushed(_SETTLE)

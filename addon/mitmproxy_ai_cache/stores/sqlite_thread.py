@@ -13,9 +13,9 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ _OLDEST = """
 """
 _SIGN_FROM = 1.0
 """Seconds after the start from which entries are signed: a command that is done sooner has something else to do."""
+_SIGN_AFTER_SEARCH = 0.1
+"""Seconds between two looks whether a search has ended."""
 _SIGN_LATER = 30.0
 """Seconds till it is tried again where it could not be; a tenth of one where the file was locked."""
 
@@ -107,7 +109,8 @@ class StoreThread:
         self._signs = signs
         self.looked_up = 0.0
         """When it was last read from, in monotonic time."""
-        self._signer = Signer(lambda: self._closing.is_set() or not self._queue.empty(), lambda: self.looked_up)
+        self._searches = 0
+        self._signer = Signer(lambda: bool(self._searches or self._in_demand), lambda: self.looked_up)
         self._sign_at: float | None = None
         """When the next entries are signed; None where all are."""
         self._thread = threading.Thread(target=self._work, name="ai-cache store", daemon=True)
@@ -125,6 +128,15 @@ class StoreThread:
         """See to the file where `path` does not lead to it any more. Waits for nobody."""
         if self.reader is None or sqlite_file.files_at(self.path) != self._files:
             self._nudge()
+
+    @contextmanager
+    def searched(self) -> Iterator[None]:
+        """Nothing is signed meanwhile: both take all the time they get."""
+        self._searches += 1
+        try:
+            yield
+        finally:
+            self._searches -= 1
 
     def damaged(self, error: Exception) -> None:
         """A look-up met damage. Called under `reader_lock`: the connection that met it is still in use."""
@@ -205,6 +217,10 @@ class StoreThread:
                 batch.append(self._queue.get_nowait())
         writes = [write for write in batch if write is not None]
         return None if self._closing.is_set() and not writes else writes
+
+    @property
+    def _in_demand(self) -> bool:
+        return self._closing.is_set() or not self._queue.empty()
 
     def _patience(self) -> float | None:
         """Seconds to wait for a write; None for ever."""
@@ -345,6 +361,9 @@ class StoreThread:
         """The next entries, where it is time. What goes wrong is nobody's loss, and tried again later."""
         now = time.monotonic()
         if self._sign_at is None or now < self._sign_at or self._over_budget or self._closing.is_set():
+            return
+        if self._searches:
+            self._sign_at = now + _SIGN_AFTER_SEARCH
             return
         self._sign_at = None
         if self._connection is None or not self._signs():
