@@ -15,7 +15,7 @@ import pytest
 
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.selection import Selection
-from mitmproxy_ai_cache.stores import SqliteStore, sqlite_file, sqlite_thread
+from mitmproxy_ai_cache.stores import SqliteStore, sqlite_browse, sqlite_file, sqlite_thread
 from mitmproxy_ai_cache.stores.browsing import Page
 from mitmproxy_ai_cache.stores.sieve import Sieve
 from mitmproxy_ai_cache.stores.sqlite_search import UNKNOWN_RUN, Signer
@@ -374,3 +374,10 @@ def test_nothing_is_signed_while_somebody_searches(path: Path, monkeypatch: pyte
             await signed(path)
 
     asyncio.run(run())
+
+
+def test_a_page_begins_without_a_walk_through_all_entries(path: Path) -> None:
+    put(path, entry(1))
+    plan = [row[-1] for row in rows(path, f"EXPLAIN QUERY PLAN {sqlite_browse._ENDS}")]
+    assert plan
+    assert not [step for step in plan if step.startswith("SCAN entry")]

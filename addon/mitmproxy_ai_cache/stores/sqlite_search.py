@@ -96,6 +96,8 @@ class Signer:
         either, for none may be left out.
         """
         written = 0
+        if not signed:
+            return written
         connection.execute("PRAGMA busy_timeout = 0")
         try:
             with connection:
