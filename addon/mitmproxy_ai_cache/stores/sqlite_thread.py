@@ -1,8 +1,8 @@
 """The thread of a SQLite store: whatever may wait for the disk or for a lock of another process happens here.
 
-It opens the file, again where the file was deleted, replaced or damaged, writes what waits, and when nothing does signs
-what was written. The connection for
-look-ups is used on the event loop; `reader_lock` is held there for one statement, here only to take it away.
+It opens the file, again where the file was deleted, replaced or damaged, writes what waits, and signs what was written
+when nothing does. The connection for look-ups is used on the event loop; `reader_lock` is held there for one statement,
+here only to take it away.
 """
 
 from __future__ import annotations
