@@ -26,7 +26,7 @@ from .stores.cassettes import CassetteStore
 logger = logging.getLogger("ai-cache")
 
 _IN_THREAD_FROM = 256 * 1024
-"""Bytes: judging a longer answer takes milliseconds and leaves the event loop."""
+"""Bytes: to judge and to pack a longer answer takes milliseconds and leaves the event loop."""
 
 
 class Keeper:
@@ -130,11 +130,18 @@ class Keeper:
         if self.settings.sequences:
             patterns = (*self.settings.redact, *exchange.credentials)
             entry = await asyncio.to_thread(without_secrets, entry, patterns)
-        stored = self.store.put(entry)
+        stored = await self._put(entry)
         self.land(exchange, entry)
         self.stats.forwarded(exchange, "stored" if stored else "store-dropped", entry)
         if stored and self.settings.mode == "refresh" and number(entry.key) == 1:
             await self._forget_tail(entry, self.sequences_of(exchange))
+
+    async def _put(self, entry: Entry) -> bool:
+        packed = None
+        if self.store.packs and len(entry.body) + len(entry.request) >= _IN_THREAD_FROM:
+            with suppress(TypeError, ValueError):  # which `put` counts
+                packed = await asyncio.to_thread(self.store.pack, entry)
+        return self.store.put(entry, packed)
 
     def _ask_again(self, exchange: Exchange) -> None:
         """What was not kept leaves its place in the sequence to the next identical call."""

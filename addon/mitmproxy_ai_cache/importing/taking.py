@@ -15,6 +15,7 @@ from ..isolation import Isolation
 from ..settings import Settings
 from ..stats import Stats
 from ..stores import Store
+from ..stores.sieve import Packed
 from .recorded import Recorded
 
 _JUDGED_IN = 60.0
@@ -95,6 +96,7 @@ class _Shelf(Store):
     """Holds the entry that was just made, and of every key the last one without its bodies."""
 
     url = "import:"
+    packs = False
 
     def __init__(self) -> None:
         self.kept: Entry | None = None
@@ -109,7 +111,7 @@ class _Shelf(Store):
     async def read(self, key: str, namespace: str = "") -> bytes | None:
         return None
 
-    def put(self, entry: Entry) -> bool:
+    def put(self, entry: Entry, packed: Packed | None = None) -> bool:
         self.kept = entry
         return True
 

@@ -12,6 +12,7 @@ from ..entry import BrokenEntry, Entry
 from ..selection import Selection
 from ..vault import VARIABLE, LockedEntry, Vault, is_sealed
 from .browsing import Page, page_of
+from .sieve import Packed
 
 logger = logging.getLogger("ai-cache")
 
@@ -38,6 +39,8 @@ class Store(ABC):
     url: str
     waits = True
     """Whether `get` may take its time: where it does not, it needs no time limit."""
+    packs = True
+    """Whether entries are packed. What is large takes its time."""
     purges_at_once = False
     """Whether `purge` takes one write, however much is kept."""
     dropped = 0
@@ -108,8 +111,9 @@ class Store(ABC):
             raise BrokenEntry("the answer of another call")
         return entry
 
-    def _packed(self, entry: Entry) -> tuple[bytes, bytes]:
-        """Answer and request as they are stored."""
+    def pack(self, entry: Entry) -> Packed:
+        """Answer and request as they are stored. May be called in any thread. Raises `TypeError` and `ValueError` for
+        text that is no text."""
         answer, request = entry.pack_answer(), entry.pack_request()
         if self.vault is None:
             return answer, request
@@ -144,8 +148,9 @@ class Store(ABC):
     # Writing
 
     @abstractmethod
-    def put(self, entry: Entry) -> bool:
-        """Keep `entry`, replacing what has its key. Seen by this process' look-ups at once.
+    def put(self, entry: Entry, packed: Packed | None = None) -> bool:
+        """Keep `entry`, replacing what has its key. Seen by this process' look-ups at once. `packed` is what `pack`
+        made of it, where that was not to be done here.
 
         False where it was given up: the queue is full, the entry too large, the server away.
         """

@@ -24,6 +24,7 @@ from . import cassette_browse
 from .base import Store, StoreError
 from .browsing import Page
 from .cassette_shelf import Settled, Shelf
+from .sieve import Packed
 
 logger = logging.getLogger("ai-cache")
 
@@ -56,6 +57,8 @@ class CassetteStore(Store):
 
     One that is not writable changes nothing below `directory`.
     """
+
+    packs = False
 
     def __init__(
         self, url: str, directory: Path, key_of: Callable[[Entry], str], rules: str, writable: bool = True
@@ -194,7 +197,7 @@ class CassetteStore(Store):
 
     # Writing
 
-    def put(self, entry: Entry) -> bool:
+    def put(self, entry: Entry, packed: Packed | None = None) -> bool:
         size = len(entry.body) + len(entry.request)
         if not self._writable or self._worker is None or self._pending_bytes + size > _WAITING:
             self.dropped += 1

@@ -95,11 +95,11 @@ class MemoryStore(Store):
                 turn = time.monotonic() + _SLICE
         return search.page(str(numbers[left]) if left < len(numbers) else after, ended=not left)
 
-    def put(self, entry: Entry) -> bool:
+    def put(self, entry: Entry, packed: Packed | None = None) -> bool:
         self.remove(entry.key)
         row = Row(entry.key, entry.created, entry.model, entry.url, entry.namespace)
         self._puts += 1
-        kept = _Kept(row, *self._packed(entry), entry.issued, self._puts)
+        kept = _Kept(row, *(packed or self.pack(entry)), entry.issued, self._puts)
         if kept.size > self._max_size:
             self.dropped += 1
             self.failures["too-large"] += 1

@@ -37,6 +37,7 @@ from .redis_errors import answered
 from .redis_reads import RedisReads
 from .redis_url import parse
 from .server_state import ServerState
+from .sieve import Packed
 from .write_queue import Name, Write, WriteQueue
 
 # When a connection breaks, not only redis-py's own errors come through: asyncio's transports have raised TypeError. So
@@ -219,13 +220,13 @@ class RedisStore(Store):
 
     # Writing
 
-    def put(self, entry: Entry) -> bool:
-        packed, request = self._packed(entry)
+    def put(self, entry: Entry, packed: Packed | None = None) -> bool:
+        answer, request = packed or self.pack(entry)
         expires = max(1, int(entry.ttl + entry.grace)) if entry.ttl else _FOR_EVER
-        send = partial(self._send_entry, value=_joined(packed, request), expires=expires)
+        send = partial(self._send_entry, value=_joined(answer, request), expires=expires)
         name = (entry.namespace, entry.key)
         self._reading.pop(name, None)
-        return self._hand_over(Write(send, name, entry.key, packed, len(packed) + len(request), entry.issued))
+        return self._hand_over(Write(send, name, entry.key, answer, len(answer) + len(request), entry.issued))
 
     async def _send_entry(self, write: Write, *, value: bytes, expires: int) -> None:
         assert write.name is not None

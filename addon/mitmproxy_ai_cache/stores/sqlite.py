@@ -22,6 +22,7 @@ from . import sqlite_file
 from .base import Store, StoreError, StoreUnavailable
 from .browsing import Page
 from .health import Health
+from .sieve import Packed
 from .sqlite_browse import SqliteBrowser
 from .sqlite_thread import StoreThread, Write
 
@@ -165,9 +166,9 @@ class SqliteStore(Store):
 
     # Writing
 
-    def put(self, entry: Entry) -> bool:
+    def put(self, entry: Entry, packed: Packed | None = None) -> bool:
         try:
-            answer, request = self._packed(entry)
+            answer, request = packed or self.pack(entry)
         except (TypeError, ValueError):  # text that is no text: a lone surrogate
             self.failures["broken-entry"] += 1
             self._lost(1)
