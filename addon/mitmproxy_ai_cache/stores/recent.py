@@ -14,7 +14,7 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import Any
@@ -33,6 +33,8 @@ _SWEPT, _SWEEPS, _FEW = 50, 20, 5
 looks for what has expired: a tenth of a set is of no use at most, whatever the times to live are."""
 _AGAIN = 60.0
 """Seconds after which a server that refused is asked again."""
+_CLOSE = 0.5
+"""Seconds that closing waits for what is being done."""
 _KNOWN = 1000
 """Generations whose time to live is remembered."""
 
@@ -56,14 +58,18 @@ class Recent:
         """Until when (monotonic) the sets of these generations last at least."""
         self._put = 0
         self._sweep: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def _is_kept(self) -> bool:
         return time.monotonic() >= self._refused_until
 
-    def close(self) -> None:
-        if self._sweep is not None:
-            self._sweep.cancel()
+    async def close(self) -> None:
+        """End what nobody waits for; a set that was just begun gets its time to live."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSE)
+        for task in self._tasks:
+            task.cancel()
 
     # Writing
 
@@ -77,8 +83,7 @@ class Recent:
         if isinstance(noted, ResponseError):
             self._give_up(noted)
         elif add:
-            await self._last(generation, seconds)
-            self._tend(generation)
+            self._tend(generation, seconds)
 
     async def remove(self, generation: str, key: str) -> None:
         """The entry and its member."""
@@ -97,7 +102,7 @@ class Recent:
             for generation, members in groupby(sorted(found), lambda pair: pair[0]):
                 pairs = [text for _, (created, key) in members for text in (repr(created), key)]
                 await self._client.execute_command("ZADD", recent_name(generation), "NX", *pairs)
-                await self._last(generation, FOR_EVER)
+                self._tend(generation, FOR_EVER)
         except ResponseError:
             return False
         return True
@@ -119,39 +124,49 @@ class Recent:
         self._refused_until = time.monotonic() + _AGAIN
         self._refused(error)
 
-    async def _last(self, generation: str, seconds: int) -> None:
-        """See to it that the set stays as long as an entry that stays for `seconds`, and does not stay for ever."""
-        now = time.monotonic()
-        if self._lasts.get(generation, 0.0) >= now + seconds:
-            return
-        name, wanted = recent_name(generation), seconds + _SPARE
-        with suppress(ResponseError):
-            left = int(await self._client.execute_command("TTL", name))  # -1: for ever
-            if left < wanted:
-                left = wanted
-                await self._client.execute_command("EXPIRE", name, wanted)
-            self._lasts[generation] = now + left
+    def _tend(self, generation: str, seconds: int) -> None:
+        """What a set needs now and then, behind the write."""
+        self._put += 1
+        if self._put % _SWEEP_EVERY == 0 and (self._sweep is None or self._sweep.done()):
+            self._lasts.pop(generation, None)  # the server may have evicted the set meanwhile
+            self._sweep = self._begin(self._swept(generation))
+        if self._lasts.get(generation, 0.0) < time.monotonic() + seconds:
+            self._lasts[generation] = time.monotonic() + seconds  # until we know
             self._lasts.move_to_end(generation)
             if len(self._lasts) > _KNOWN:
                 self._lasts.popitem(last=False)
+            self._begin(self._last(generation, seconds))
 
-    def _tend(self, generation: str) -> None:
-        self._put += 1
-        if self._put % _SWEEP_EVERY or (self._sweep is not None and not self._sweep.done()):
-            return
-        self._lasts.pop(generation, None)  # the server may have evicted the set meanwhile
-        self._sweep = asyncio.create_task(self._swept(generation), name="ai-cache sweep")
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Another time where it fails; a server at fault is noticed by others."""
+
+        async def tried() -> None:
+            with suppress(Exception):
+                await work
+
+        task = asyncio.create_task(tried(), name="ai-cache order")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _last(self, generation: str, seconds: int) -> None:
+        """See to it that the set stays as long as an entry that stays for `seconds`, and does not stay for ever."""
+        name, wanted = recent_name(generation), seconds + _SPARE
+        left = int(await self._client.execute_command("TTL", name))  # -1: for ever
+        if left < wanted:
+            left = wanted
+            await self._client.execute_command("EXPIRE", name, wanted)
+        self._lasts[generation] = time.monotonic() + left
 
     async def _swept(self, generation: str) -> None:
-        with suppress(Exception):  # another time; a server at fault is noticed by others
-            for _ in range(_SWEEPS):
-                command = ("ZRANDMEMBER", recent_name(generation), _SWEPT, "WITHSCORES")
-                members = _members(await self._client.execute_command(*command))
-                there = await self._are_there(generation, members)
-                gone = [member for member, is_there in zip(members, there, strict=True) if not is_there]
-                await self.drop(generation, gone)
-                if len(gone) <= _FEW:
-                    break
+        for _ in range(_SWEEPS):
+            command = ("ZRANDMEMBER", recent_name(generation), _SWEPT, "WITHSCORES")
+            members = _members(await self._client.execute_command(*command))
+            there = await self._are_there(generation, members)
+            gone = [member for member, is_there in zip(members, there, strict=True) if not is_there]
+            await self.drop(generation, gone)
+            if len(gone) <= _FEW:
+                break
 
     # Reading
 

@@ -354,9 +354,9 @@ class RedisStore(Store):
             self.release(key)
         self._leases.close()
         self._browser.close()
-        self._recent.close()
         if left := await self._queue.close(deadline):
             logger.warning("ai-cache: %d writes did not reach %s in time", left, self.url)
+        await self._recent.close()
         self._state.close()
         with suppress(Exception):
             await asyncio.wait_for(redis_client.close(self._client), 1)

@@ -17,7 +17,7 @@ from .. import replay
 from .redis_url import Server
 
 _SORTED = "+zadd +zrem +zrange +zmscore +zrandmember +exists +ttl +expire +unlink"
-RIGHTS = f"+get +mget +getrange +set +del +scan +dbsize +eval {_SORTED} ~ai-cache:*"
+RIGHTS = f"+get +set +del +scan +dbsize +eval +mget +getrange {_SORTED} ~ai-cache:*"
 """What an ACL user needs. Without those from +zadd on entries are kept, and listed slowly."""
 
 
