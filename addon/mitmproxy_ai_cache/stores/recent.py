@@ -102,6 +102,7 @@ class Recent:
             for generation, members in groupby(sorted(found), lambda pair: pair[0]):
                 pairs = [text for _, (created, key) in members for text in (repr(created), key)]
                 await self._client.execute_command("ZADD", recent_name(generation), "NX", *pairs)
+                self._lasts.pop(generation, None)  # this set may be a new one
                 self._tend(generation, FOR_EVER)
         except ResponseError:
             return False
@@ -131,7 +132,7 @@ class Recent:
             self._lasts.pop(generation, None)  # the server may have evicted the set meanwhile
             self._sweep = self._begin(self._swept(generation))
         if self._lasts.get(generation, 0.0) < time.monotonic() + seconds:
-            self._lasts[generation] = time.monotonic() + seconds  # until we know
+            self._lasts[generation] = time.monotonic() + seconds + _AGAIN  # until we know
             self._lasts.move_to_end(generation)
             if len(self._lasts) > _KNOWN:
                 self._lasts.popitem(last=False)
