@@ -7,6 +7,7 @@ bytes are asked first, in a way that never says no to what the exact way finds.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _DEPTH = 3
 """How often JSON stands in JSON: a tool's arguments in an answer, and what a tool made of them."""
@@ -16,8 +17,11 @@ _HALF = re.compile("[\ud800-\udfff]")
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _LETTERS = {value: name for name, value in _NAMED.items()}
 
-_BARE = re.compile(r"[A-Za-z0-9 _\-.,:;!?()\[\]{}@#$%*|~^]+")
+_BARE_CLASS = r"A-Za-z0-9 _\-.,:;!?()\[\]{}@#$%*|~^"
+_BARE = re.compile(rf"[{_BARE_CLASS}]+")
 """What no writer of JSON escapes, though all of it may be."""
+_RUN = re.compile(rf"[{_BARE_CLASS}\x80-\ud7ff\ue000-\ufffc\ufffe-\U0010ffff]+")
+"""What no writer of JSON escapes by anything but `\\u`; without what may stand for bytes that are no UTF-8."""
 _PIECE = re.compile(rf"{_BARE.pattern}|\\+|.", re.DOTALL)
 _ESCAPED_BARE = re.compile(rb"\\u00(?:2[0134589aAcCdDeE]|3[0-9aAbBfF]|[457][0-9a-fA-F]|6[1-9a-fA-F])")
 """One of those escaped all the same, or a backslash."""
@@ -81,15 +85,25 @@ def _first_unit(character: str) -> int:
 
 
 def _in_text(body: bytes, text: str) -> bool:
+    return any(text in said for said in layers(body))
+
+
+def layers(body: bytes) -> Iterator[str]:
+    """A body as it is sent, and below each layer of escapes: it holds a text that one of these holds."""
     said = body.decode("utf-8", "replace")
+    yield said
     for _ in range(_DEPTH):
-        if text in said:
-            return True
         plain = unescaped(said)
         if plain == said:
-            return False
+            return
+        yield plain
         said = plain
-    return text in said
+
+
+def runs(text: str) -> list[bytes]:
+    """The parts of a text that stand in one piece in each body that holds it and no `\\u`: no other escape becomes a
+    character of theirs."""
+    return [run.encode() for run in _RUN.findall(text)]
 
 
 def unescaped(said: str) -> str:

@@ -34,7 +34,7 @@ class Selection:
     @property
     def given(self) -> tuple[str, ...]:
         """The conditions, by name."""
-        return tuple(field.name for field in fields(self) if getattr(self, field.name) not in (None, False))
+        return tuple(name for name in _CONDITIONS if getattr(self, name) not in (None, False))
 
     def matches(self, entry: Entry) -> bool:
         """False where nothing was asked for at all."""
@@ -50,6 +50,7 @@ class Selection:
         )
 
 
+_CONDITIONS = tuple(field.name for field in fields(Selection))
 EVERYTHING = Selection(all=True)
 
 

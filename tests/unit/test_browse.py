@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.selection import EVERYTHING, Selection
-from mitmproxy_ai_cache.stores import Store, StoreError, for_url
+from mitmproxy_ai_cache.stores import Store, StoreError, for_url, sqlite_thread
 from mitmproxy_ai_cache.stores.browsing import NoSuchPage, Page, page_of
 from mitmproxy_ai_cache.stores.cassettes import CassetteStore
 from mitmproxy_ai_cache.vault import Vault
@@ -93,13 +94,32 @@ async def opened(kind: str, folder: Path, *entries: Entry) -> AsyncIterator[Stor
     for one in entries:
         assert store.put(one)
     await store.flushed()
+    if kind == "signed":
+        await signed(folder / "cache.sqlite3")
     try:
         yield store
     finally:
         await store.close()
 
 
-KINDS = ["sqlite", "encrypted", "memory", "cassettes"]
+async def signed(path: Path) -> None:
+    """Wait till a search need not read all entries."""
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        until = time.monotonic() + 60
+        while (
+            file.execute("SELECT count(*) FROM search").fetchone()
+            != file.execute("SELECT entries FROM total").fetchone()
+        ):
+            assert time.monotonic() < until
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def signed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_thread, "_SIGN_FROM", 0.0)
+
+
+KINDS = ["sqlite", "signed", "encrypted", "memory", "cassettes"]
 
 
 @pytest.fixture(params=KINDS)

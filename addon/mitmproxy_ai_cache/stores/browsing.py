@@ -31,7 +31,7 @@ class Page:
     searched: int = 0
     """Entries that were looked at for this page."""
     unreadable: int = 0
-    """Of these: damaged, or encrypted with another key."""
+    """Of these, as far as they had to be read: damaged, or encrypted with another key."""
 
 
 def meant(selection: Selection) -> Selection:

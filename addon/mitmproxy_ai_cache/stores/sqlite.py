@@ -51,7 +51,7 @@ class SqliteStore(Store):
         self.path = Path(url.removeprefix("sqlite:///")).expanduser()
         self._max_size = max_size
         self._writable = writable
-        self._thread = StoreThread(self.path, max_size, writable, self.failures, self._lost)
+        self._thread = StoreThread(self.path, max_size, writable, self.failures, self._lost, lambda: self.vault is None)
         self._browser = SqliteBrowser(self.path, writable, self._unpacked)
         self._reading = Health(self.failures, f"{self.path} can be read again")
         self._look_again = 0.0
@@ -93,7 +93,7 @@ class SqliteStore(Store):
 
     def _rows(self, sql: str, *parameters: Any) -> list[Any]:
         """All rows, read without waiting for anybody. Raises `StoreUnavailable`, which is said once."""
-        now = time.monotonic()
+        self._thread.looked_up = now = time.monotonic()
         if now >= self._look_again:
             self._look_again = now + _LOOK_EVERY
             self._thread.look()
@@ -142,7 +142,8 @@ class SqliteStore(Store):
     async def browse(self, selection: Selection, after: str = "", limit: int = 50, deadline: float = 0.8) -> Page:
         """The entry that was put last comes first."""
         await self.flushed(_SETTLE)
-        return await self._browser.page(selection, self.vault, after, limit, deadline, set(self._thread.purging))
+        with self._thread.searched():
+            return await self._browser.page(selection, self.vault, after, limit, deadline, set(self._thread.purging))
 
     async def find(self, prefix: str, limit: int = 20) -> list[Entry]:
         await self.flushed(_SETTLE)

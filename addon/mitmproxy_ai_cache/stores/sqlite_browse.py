@@ -1,6 +1,7 @@
 """Pages of a SQLite store: the last entry that was put comes first.
 
 The search reads on a connection and a thread of its own, some milliseconds at a time, so that hits go on meanwhile.
+Where a text or a run is looked for, most entries are not read, for `search` tells that it is not in them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -18,11 +19,13 @@ from typing import Any
 
 from ..entry import Entry
 from ..selection import Selection
+from ..signature import Asked
 from ..vault import Vault
 from . import sqlite_file
 from .base import StoreError, StoreUnavailable
 from .browsing import Page, meant, number_of, rank_of
 from .sieve import Packed, Row, Search, Sieve, Unpack, sayable
+from .sqlite_search import UNKNOWN_RUN, last_signed
 
 _SLICE = 0.01
 """Seconds of search before others get their turn."""
@@ -32,10 +35,17 @@ _BEYOND = (1 << 63) - 1
 _WINDOW = 20_000
 """Numbers that one statement spans: SQLite says nothing until it meets an entry that its conditions take."""
 
+_ONLY_SIGNED = 1
+"""Columns of what was excluded."""
+_OFTEN = 200
+"""Signatures between two looks at the clock."""
+
 _ROW = "id, key, created, model, url, namespace"
 _BY_KEY = f"SELECT {_ROW}, answer, request FROM entry WHERE key >= ? AND key < ? ORDER BY key"  # noqa: S608
+_HAS_SIGNED = "SELECT count(*) FROM sqlite_master WHERE name = 'search'"
 _PACKED = "SELECT answer, request FROM entry WHERE id = ?"
-_ENDS = "SELECT min(id), max(id), (SELECT entries FROM total) FROM entry"
+_ENDS = "SELECT (SELECT min(id) FROM entry), (SELECT max(id) FROM entry), entries FROM total"
+"""Each on its own: two in one query are looked for in the whole table."""
 _PLAIN_GLOB = re.compile(r"[^\[\x80-\U0010ffff]*")
 """One that means the same to SQLite, or more."""
 
@@ -54,7 +64,8 @@ class SqliteBrowser:
     ) -> Page:
         """`gone` are namespaces that are not looked at. Raises `StoreError`, `NoSuchPage`."""
         search = Search(Sieve(meant(selection), vault), limit)
-        scan = _Scan(selection, search, number_of(after) if after else _BEYOND, gone, self._unpack)
+        signed = None if vault is not None else _Signed.of(selection)  # what is encrypted is never signed
+        scan = _Scan(selection, search, number_of(after) if after else _BEYOND, gone, self._unpack, signed)
         until = time.monotonic() + deadline
         async with self._connected(scan):
             await self._in_thread(scan.go_on)
@@ -105,15 +116,28 @@ class SqliteBrowser:
         return connection
 
 
+Rows = Generator[tuple[Any, ...], None, None]
+
+
 class _Scan:
     """A search through the file, from the highest number to the lowest. Its methods are for the thread."""
 
-    def __init__(self, selection: Selection, search: Search, place: int, gone: Collection[str], unpack: Unpack) -> None:
+    def __init__(
+        self,
+        selection: Selection,
+        search: Search,
+        place: int,
+        gone: Collection[str],
+        unpack: Unpack,
+        signed: _Signed | None = None,
+    ) -> None:
         self.search = search
         self.place = place
         """Entries with lower numbers are still to be searched."""
         self.ended = False
-        self._sql, self._parameters = _statement(selection)
+        self._sql, self._one, self._parameters = _statements(selection)
+        self._signed = signed
+        self._last_signed = 0
         self._gone = gone
         self._unpack = unpack
         self._lowest = 0
@@ -130,6 +154,8 @@ class _Scan:
         self._lowest = lowest
         self._density = entries / (highest - lowest + 1)
         self.place = min(self.place, highest + 1)
+        if self._signed is not None and next(self._rows(_HAS_SIGNED))[0]:
+            self._last_signed = last_signed(self._connection)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -147,14 +173,32 @@ class _Scan:
 
     def _window(self, until: float) -> None:
         low = max(self._lowest, self.place - _WINDOW)
-        for found in self._rows(self._sql, self.place, low, *self._parameters):
-            self.place = found[0]
-            self._look_at(found)
-            if self.search.is_full or time.monotonic() >= until:
-                break
+        if self.place <= self._last_signed + 1:
+            rows = self._maybe(low)
         else:
-            self.place = low
+            low = max(low, self._last_signed + 1)
+            rows = self._rows(self._sql, self.place, low, *self._parameters)
+        with closing(rows):
+            for found in rows:
+                self.place = found[0]
+                if len(found) > _ONLY_SIGNED:
+                    self._look_at(found)
+                if self.search.is_full or time.monotonic() >= until:
+                    break
+            else:
+                self.place = low
         self.ended = self.place <= self._lowest
+
+    def _maybe(self, low: int) -> Rows:
+        """Entries that `search` does not exclude, and now and then the number of one that it does."""
+        assert self._signed is not None
+        may_be_in = self._signed.may_be_in
+        with closing(self._rows(self._signed.sql, self.place, low, *self._signed.parameters)) as rows:
+            for count, (number, signature) in enumerate(rows):
+                if may_be_in(signature):
+                    yield from self._rows(self._one, number, *self._parameters)
+                if not count % _OFTEN:
+                    yield (number,)
 
     def by_key(self, prefix: str) -> None:
         for found in self._rows(_BY_KEY, prefix, prefix + "\U0010ffff"):
@@ -171,31 +215,59 @@ class _Scan:
         answer, request = found[6:] or next(self._rows(_PACKED, found[0]), (None, None))
         return None if answer is None else (answer, request)
 
-    def _rows(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, sql: str, *parameters: object) -> Rows:
         """Read as they are asked for. Nothing of the file is held afterwards."""
         assert self._connection is not None
         with closing(self._connection.execute(sql, parameters)) as rows:
             yield from rows
 
 
-def _statement(selection: Selection) -> tuple[str, tuple[object, ...]]:
-    """Reads what lies below one number and not below another, newest first, and no more of it than `selection` takes
-    as far as SQLite can tell. Bodies are in it where they are needed of each row."""
-    model, host = _glob(selection.model), _glob(selection.host and selection.host.lower())
+class _Signed:
+    """What the table `search` is asked for a selection."""
+
+    def __init__(self, run: str | None, text: Asked | None, conditions: dict[str, object]) -> None:
+        self.may_be_in: Callable[[bytes], bool] = text.may_be_in if text is not None else lambda signature: True
+        where = list(conditions) if run is None else ["run IN (?, ?)", *conditions]
+        joined = " CROSS JOIN entry ON entry.id = search.id" if conditions else ""  # in this order
+        read = f"SELECT search.id, signature FROM search{joined} WHERE"  # noqa: S608
+        self.sql = " AND ".join([f"{read} search.id < ?", "search.id >= ?", *where]) + " ORDER BY search.id DESC"
+        self.parameters = (*(() if run is None else (sayable(run), UNKNOWN_RUN)), *conditions.values())
+
+    @classmethod
+    def of(cls, selection: Selection) -> _Signed | None:
+        """None where it can exclude nothing."""
+        text = None if selection.contains is None else Asked(selection.contains)
+        text = text if text is not None and text.excludes else None
+        if text is None and selection.run is None:
+            return None
+        return cls(selection.run, text, _conditions(selection))
+
+
+def _statements(selection: Selection) -> tuple[str, str, tuple[object, ...]]:
+    """Two that read no more than what `selection` takes as far as SQLite can tell, and the parameters behind their
+    numbers: what lies below one number and not below another, newest first, and what has a number. Bodies are in it
+    where they are needed of each row."""
+    conditions = _conditions(selection)
+    told = selection.host is None and (selection.model is None or _glob(selection.model) is not None)
+    bodies = ", answer, request" if told else ""
+    read = f"SELECT {_ROW}{bodies} FROM entry WHERE"  # noqa: S608
+    several = " AND ".join([f"{read} id < ?", "id >= ?", *conditions]) + " ORDER BY id DESC"
+    return several, " AND ".join([f"{read} id = ?", *conditions]), tuple(conditions.values())
+
+
+def _conditions(selection: Selection) -> dict[str, object]:
+    """What can be said to SQLite, with what stands for the question mark."""
+    host = _glob(selection.host and selection.host.lower())
     conditions = {
         "namespace = ?": selection.namespace,
         "created < ?": selection.before,
         "created >= ?": selection.after,
         "instr(key, ?) = 1": selection.key,
-        "model GLOB ?": model,
+        "model GLOB ?": _glob(selection.model),
         "lower(url) GLOB ?": None if host is None else f"*{host}*",
     }
     given = {sql: sayable(value) if isinstance(value, str) else value for sql, value in conditions.items()}
-    given = {sql: value for sql, value in given.items() if value is not None}
-    told = (model is None) == (selection.model is None) and selection.host is None
-    bodies = ", answer, request" if told else ""
-    where = " AND ".join(["id < ?", "id >= ?", *given])
-    return f"SELECT {_ROW}{bodies} FROM entry WHERE {where} ORDER BY id DESC", tuple(given.values())  # noqa: S608
+    return {sql: value for sql, value in given.items() if value is not None}
 
 
 def _glob(pattern: str | None) -> str | None:

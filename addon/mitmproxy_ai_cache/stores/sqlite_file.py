@@ -17,7 +17,7 @@ from .base import StoreError
 
 logger = logging.getLogger("ai-cache")
 
-VERSION = 1
+VERSION = 2
 """`PRAGMA user_version`. Older files are migrated in place by `_MIGRATIONS`, newer ones are set aside."""
 
 _APPLICATION_ID = 0x41494331
@@ -50,8 +50,19 @@ _MIGRATIONS: tuple[str, ...] = (
     CREATE TRIGGER entry_removed AFTER DELETE ON entry
         BEGIN UPDATE total SET entries = entries - 1, size = size - old.size; END;
     """,
+    """
+    CREATE TABLE search (id INTEGER PRIMARY KEY, run TEXT NOT NULL, signature BLOB NOT NULL);
+    CREATE INDEX search_run ON search (run);
+    CREATE TRIGGER search_added AFTER INSERT ON search
+        BEGIN UPDATE total SET size = size + length(new.signature); END;
+    CREATE TRIGGER search_removed AFTER DELETE ON search
+        BEGIN UPDATE total SET size = size - length(old.signature); END;
+    CREATE TRIGGER entry_search AFTER DELETE ON entry
+        BEGIN DELETE FROM search WHERE id = old.id; END;
+    """,
 )
-"""From version n to n+1. `total` makes the size of a million entries known without counting them."""
+"""From version n to n+1. `total` makes the size of a million entries known without counting them. `search` is apart
+from `entry`, for it is read in one go: its rows are small."""
 
 BUSY = 5.0
 """Seconds to wait for a lock of another process."""
@@ -128,7 +139,7 @@ def open_as_it_is(path: Path) -> sqlite3.Connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if not _is_ours(connection):
             raise StoreError(f"{path} is {_FOREIGN}; name another file in ai_cache_store")
-        if version != VERSION:
+        if not 1 <= version <= VERSION:  # before 2 nothing was signed, which is read as it is
             raise StoreError(f"{path} has format {version}, this version reads {VERSION}; open it in mode cache once")
         connection.execute("SELECT entries, size FROM total").fetchone()
         connection.execute("PRAGMA busy_timeout = 0")

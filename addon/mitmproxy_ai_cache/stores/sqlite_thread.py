@@ -1,7 +1,8 @@
 """The thread of a SQLite store: whatever may wait for the disk or for a lock of another process happens here.
 
-It opens the file, again where the file was deleted, replaced or damaged, and writes what waits. The connection for
-look-ups is used on the event loop; `reader_lock` is held there for one statement, here only to take it away.
+It opens the file, again where the file was deleted, replaced or damaged, writes what waits, and signs what was written
+when nothing does. The connection for look-ups is used on the event loop; `reader_lock` is held there for one statement,
+here only to take it away.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from . import sqlite_file
 from .base import StoreError
 from .health import Health
+from .sqlite_search import Signer
 
 logger = logging.getLogger("ai-cache")
 
@@ -37,7 +39,16 @@ thread takes turns with the one that answers. Look-ups see what waits."""
 _KEEP_EXPIRED = 86400.0
 """Seconds an expired entry is kept before it goes ahead of all others."""
 _REMOVE_EXPIRED = "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE expires < ? ORDER BY expires LIMIT ?)"
-_OLDEST = "SELECT id, size FROM entry ORDER BY used, id LIMIT ?"
+_OLDEST = """
+    SELECT entry.id, size + ifnull(length(signature), 0) FROM entry LEFT JOIN search ON search.id = entry.id
+    ORDER BY used, entry.id LIMIT ?
+"""
+_SIGN_FROM = 1.0
+"""Seconds after the start from which entries are signed: a command that is done sooner has something else to do."""
+_SIGN_AFTER_SEARCH = 0.1
+"""Seconds between two looks whether a search has ended."""
+_SIGN_LATER = 30.0
+"""Seconds till it is tried again where it could not be; a tenth of one where the file was locked."""
 
 _TROUBLE = (sqlite3.Error, OSError, StoreError, ValueError, OverflowError)
 
@@ -64,10 +75,16 @@ class Write:
 
 
 class StoreThread:
-    """`max_size` in bytes, as stored. `lost` is told how many writes were given up."""
+    """`max_size` in bytes, as stored. `lost` is told how many writes were given up. Where it `signs`, entries are."""
 
     def __init__(
-        self, path: Path, max_size: int, writable: bool, failures: Counter[str], lost: Callable[[int], None]
+        self,
+        path: Path,
+        max_size: int,
+        writable: bool,
+        failures: Counter[str],
+        lost: Callable[[int], None],
+        signs: Callable[[], bool] = lambda: True,
     ) -> None:
         self.path = path
         self.reader: sqlite3.Connection | None = None
@@ -89,6 +106,13 @@ class StoreThread:
         self._queue: queue.Queue[Write | None] = queue.Queue(_QUEUE)
         self._nudged = threading.Event()
         self._closing = threading.Event()
+        self._signs = signs
+        self.looked_up = 0.0
+        """When it was last read from, in monotonic time."""
+        self._searches = 0
+        self._signer = Signer(lambda: bool(self._searches or self._in_demand), lambda: self.looked_up)
+        self._sign_at: float | None = None
+        """When the next entries are signed; None where all are."""
         self._thread = threading.Thread(target=self._work, name="ai-cache store", daemon=True)
 
     # For the event loop
@@ -104,6 +128,15 @@ class StoreThread:
         """See to the file where `path` does not lead to it any more. Waits for nobody."""
         if self.reader is None or sqlite_file.files_at(self.path) != self._files:
             self._nudge()
+
+    @contextmanager
+    def searched(self) -> Iterator[None]:
+        """Nothing is signed meanwhile: both take all the time they get."""
+        self._searches += 1
+        try:
+            yield
+        finally:
+            self._searches -= 1
 
     def damaged(self, error: Exception) -> None:
         """A look-up met damage. Called under `reader_lock`: the connection that met it is still in use."""
@@ -155,16 +188,21 @@ class StoreThread:
     def _work(self) -> None:
         try:
             self._see_to_file()
+            self._sign_at = time.monotonic() + _SIGN_FROM
             self.opened.set_result(None)
         except _TROUBLE as error:
             self._failed_to(error, [], said=True)
             text = str(error) if isinstance(error, StoreError) else f"cannot open {self.path}: {error}"
             self.opened.set_exception(StoreError(text))
         while (batch := self._next_batch()) is not None:
-            self._try(batch)
+            if batch or self._over_budget or self._nudged.is_set():
+                self._try(batch)
             self._settle(batch)
             if batch:
                 self._closing.wait(_PAUSE)
+                self._sign_at = self._sign_at or time.monotonic()
+            else:
+                self._sign()
         if self._damage is not None:
             with suppress(*_TROUBLE):
                 self._see_to_file()  # the next run starts afresh
@@ -174,14 +212,23 @@ class StoreThread:
         """What waits, maybe nothing but a nudge; None once the store is closing and all is written."""
         batch: list[Write | None] = []
         with suppress(queue.Empty):
-            if self._over_budget:
-                batch = [self._queue.get_nowait()]
-            else:
-                batch = [self._queue.get(timeout=0.1 if self._closing.is_set() else None)]
+            batch = [self._queue.get(timeout=self._patience())]
             while len(batch) < _BATCH:
                 batch.append(self._queue.get_nowait())
         writes = [write for write in batch if write is not None]
         return None if self._closing.is_set() and not writes else writes
+
+    @property
+    def _in_demand(self) -> bool:
+        return self._closing.is_set() or not self._queue.empty()
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for a write; None for ever."""
+        if self._over_budget:
+            return 0.0
+        if self._closing.is_set():
+            return 0.1
+        return None if self._sign_at is None else max(0.0005, self._sign_at - time.monotonic())
 
     def _try(self, batch: list[Write]) -> None:
         """Write `batch` in one transaction: again while the file is locked, once more on a fresh one after damage."""
@@ -309,6 +356,26 @@ class StoreThread:
             surplus -= size
         connection.executemany("DELETE FROM entry WHERE id = ?", doomed)
         return bool(gone or doomed) and _size(connection) > self._max_size
+
+    def _sign(self) -> None:
+        """The next entries, where it is time. What goes wrong is nobody's loss, and tried again later."""
+        now = time.monotonic()
+        if self._sign_at is None or now < self._sign_at or self._over_budget or self._closing.is_set():
+            return
+        if self._searches:
+            self._sign_at = now + _SIGN_AFTER_SEARCH
+            return
+        self._sign_at = None
+        if self._connection is None or not self._signs():
+            return  # till something is written
+        try:
+            pause = self._signer.step(self._connection)
+            self._sign_at = None if pause is None else time.monotonic() + pause
+        except _TROUBLE as error:
+            self._sign_at = now + (0.1 if sqlite_file.kind_of(error) == "locked" else _SIGN_LATER)
+            if sqlite_file.is_damage(error):
+                self._failed_to(error, [])
+                self._nudge()
 
 
 def _size(connection: sqlite3.Connection) -> int:
