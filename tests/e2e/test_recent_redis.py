@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +124,23 @@ def test_a_page_reads_no_more_than_it_needs(selection: Selection, most: int, val
         assert reads(valkey) - before <= most + 5
 
     entries = [entry(number, model=("even", "odd")[number % 2]) for number in range(400)]
+    with_store(valkey.url, steps, *entries)
+
+
+def test_where_entries_are_large_only_those_of_the_model_are_read_whole(valkey: Valkey) -> None:
+    def sent() -> int:
+        return int(valkey.tell("INFO", "stats")["total_net_output_bytes"])
+
+    async def steps(store: RedisStore) -> None:
+        for model, limit, most in (("odd", 1000, 1_300_000), ("none", 10, 900_000), ("ev*", 5, 600_000)):
+            before = sent()
+            page = await store.browse(Selection(model=model), limit=limit, deadline=10)
+            assert page.entries == [one for one in reversed(entries) if one.model.startswith(model[:2])][:limit]
+            assert sent() - before < most
+
+    # Of 4 MB a beginning is read to learn how large they are, then 2 kB of each.
+    large = [os.urandom(20_000) for _ in range(200)]  # does not get smaller
+    entries = [replace(entry(n, model="even" if n % 10 else "odd"), body=body) for n, body in enumerate(large)]
     with_store(valkey.url, steps, *entries)
 
 
