@@ -1,7 +1,8 @@
 """Hooks of a connection -> the addons that have them, worked out once and not anew for each request.
 
-mitmproxy asks every addon for every event whether it has a hook for it, and all of them again for `update`. Addons that
-hold others (`addons`: scripts come and go, and may change their hooks as they like) are still asked each time.
+mitmproxy asks every addon for every event whether it has a hook for it, and all of them again for `update`. Those of
+others, who may change their hooks as they like, are still asked each time, and so are those that hold others (`addons`:
+scripts come and go).
 """
 
 # mypy: allow-untyped-calls
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -20,16 +21,16 @@ from mitmproxy import addonmanager, exceptions, flow, hooks
 Entry = tuple[Any, Callable[..., Any] | None]
 """An addon and its hook; None where it has to be asked each time."""
 
+_KNOWN = ("mitmproxy", "mitmproxy_ai_cache")
+"""Packages whose addons have the same hooks all their life."""
+
 
 class HookTable(addonmanager.AddonManager):
-    """Does what the manager of mitmproxy does. `load`, `configure`, `running` and `done` stay with that one.
-
-    An addon that is added while the addons are told of an event is told of the next one on.
-    """
+    """Does what the manager of mitmproxy does. `load`, `configure`, `running` and `done` stay with that one."""
 
     def __init__(self, master: Any) -> None:
         super().__init__(master)
-        self._entries: dict[str, list[Entry]] = {}
+        self._entries: dict[tuple[str, int], list[Entry]] = {}
 
     @classmethod
     def take_over(cls, manager: addonmanager.AddonManager) -> None:
@@ -38,10 +39,6 @@ class HookTable(addonmanager.AddonManager):
             table: Any = manager
             table.__class__ = cls
             table._entries = {}
-
-    def add(self, *addons: Any) -> None:
-        super().add(*addons)
-        self._entries = {}
 
     def register(self, addon: Any) -> Any:
         try:
@@ -55,10 +52,6 @@ class HookTable(addonmanager.AddonManager):
         finally:
             self._entries = {}
 
-    def clear(self) -> None:
-        super().clear()
-        self._entries = {}
-
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         """Tell the addons of what happens to a connection or a flow, then of the change of the flow."""
         kind: Any = type(event)
@@ -69,7 +62,7 @@ class HookTable(addonmanager.AddonManager):
             await self._tell(hooks.UpdateHook([message]), [[message]])
 
     async def _tell(self, event: hooks.Hook, arguments: list[Any]) -> None:
-        for addon, hook in self._entries_of(event.name):
+        for addon, hook in self._listeners(event.name):
             try:
                 if hook is not None:
                     result = hook(*arguments)
@@ -86,15 +79,24 @@ class HookTable(addonmanager.AddonManager):
     def _anybody_listens(self, name: str) -> bool:
         return any(hook is not None or _may_listen(addon, name) for addon, hook in self._entries_of(name))
 
+    def _listeners(self, name: str) -> Iterator[Entry]:
+        """Those that are added meanwhile, too, as with mitmproxy."""
+        chain, count = self.chain, len(self.chain)
+        yield from self._entries_of(name)
+        while count < len(chain):
+            yield chain[count], None
+            count += 1
+
     def _entries_of(self, name: str) -> list[Entry]:
-        found = self._entries.get(name)
+        key = name, len(self.chain)  # some put theirs into the chain without a word to the manager
+        found = self._entries.get(key)
         if found is None:
-            found = self._entries[name] = [entry for addon in self.chain if (entry := _entry(addon, name))]
+            found = self._entries[key] = [entry for addon in self.chain if (entry := _entry(addon, name))]
         return found
 
 
 def _entry(addon: Any, name: str) -> Entry | None:
-    if hasattr(addon, "addons"):
+    if hasattr(addon, "addons") or type(addon).__module__.partition(".")[0] not in _KNOWN:
         return addon, None
     hook = getattr(addon, name, None)
     if not hook or inspect.ismodule(hook):

@@ -172,6 +172,41 @@ async def _no_function(manager: addonmanager.AddonManager, seen: list[str]) -> N
     await request(manager)
 
 
+async def _added_in_a_hook(manager: addonmanager.AddonManager, seen: list[str]) -> None:
+    """It is told of the event in which it comes."""
+
+    def add(_: Any) -> None:
+        seen.append("adds")
+        if "late" not in manager:
+            manager.add(Addon("late", seen, "request", "update"))
+
+    manager.add(Addon("first", seen, request=add), Addon("second", seen, "request"))
+    await request(manager)
+    await request(manager)
+
+
+async def _hooks_that_change(manager: addonmanager.AddonManager, seen: list[str]) -> None:
+    """Those of somebody's addon beside mitmproxy's own: set, replaced and taken away."""
+    changing = Addon("changing", seen)
+    manager.add(changing, Addon("last", seen, "request"))
+    await request(manager)
+    for name in ("one", "two"):
+        changing.request = lambda _, name=name: seen.append(name)  # type: ignore[attr-defined]
+        changing.update = lambda _, name=name: seen.append(f"{name} update")  # type: ignore[attr-defined]
+        await request(manager)
+    del changing.request, changing.update  # type: ignore[attr-defined]
+    await request(manager)
+
+
+async def _put_into_the_chain(manager: addonmanager.AddonManager, seen: list[str]) -> None:
+    manager.add(Addon("there", seen, "request"))
+    await request(manager)
+    manager.chain.insert(0, Addon("first", seen, "request"))
+    await request(manager)
+    manager.chain.pop(0)
+    await request(manager)
+
+
 async def _life(manager: addonmanager.AddonManager, seen: list[str]) -> None:
     """An addon that is added in `running` runs, too."""
     late = Addon("late", seen, "load", "running")
@@ -205,21 +240,37 @@ CASES: dict[str, tuple[Run, list[str]]] = {
     "OptionsError is for the caller": (_options_error, ["wrong", "raised no"]),
     "coroutines and tasks are waited for": (_awaited, ["slow", "slow", "z request"]),
     "what is no function": (_no_function, ["z request", "z request"]),
+    "an addon that comes in a hook": (
+        _added_in_a_hook,
+        ["adds", "second request", "late request", "late update"] * 2,
+    ),
+    "an addon that is put into the chain": (
+        _put_into_the_chain, ["there request", "first request", "there request", "there request"],
+    ),
     "life of the proxy": (_life, ["late load", "late running", "first configure"]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("ours", [HookTable, taken_over])
+@pytest.mark.parametrize("whose", [__name__, "mitmproxy.addons.some"])
 @pytest.mark.parametrize("name", CASES)
 def test_addons_are_told_what_mitmproxy_would_tell_them(
-    name: str, ours: Manager, caplog: pytest.LogCaptureFixture
+    name: str, whose: str, ours: Manager, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Addon, "__module__", whose)
     run, expected = CASES[name]
     assert told(run, ours) == expected
     logged = [record.getMessage() for record in caplog.records]
     caplog.clear()
     assert told(run, mitmproxys) == expected
     assert logged == [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("ours", [mitmproxys, HookTable, taken_over])
+def test_hooks_of_somebodys_addon_may_change(ours: Manager) -> None:
+    assert told(_hooks_that_change, ours) == [
+        "last request", "one", "last request", "one update", "two", "last request", "two update", "last request",
+    ]  # fmt: skip
 
 
 def test_a_manager_of_somebody_elses_making_is_left_alone() -> None:

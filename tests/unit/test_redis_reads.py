@@ -39,7 +39,7 @@ class Server:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        if command[0] == self._forbids:
+        if self._forbids in command:
             raise ResponseError(f"NOPERM this user has no permissions to run the '{command[0].lower()}' command")
         if "away" in command:
             raise Broken("Connection closed by server.")
@@ -104,6 +104,35 @@ def test_another_turn_is_another_command() -> None:
 def test_a_user_without_mget_gets_each() -> None:
     server = Server(forbids="MGET")
     assert asked(server, "a", "list", "none") == [b"a", b"", None]
+
+
+def test_mget_is_tried_once_where_it_is_not_allowed() -> None:
+    server = Server(forbids="MGET")
+
+    async def main() -> None:
+        reads = RedisReads(server, True)
+        for _ in range(3):
+            assert await asyncio.gather(reads.get("a"), reads.get("b")) == [b"a", b"b"]
+
+    run(main())
+    assert server.said == [["MGET", "a", "b"], *[["GET", "a"], ["GET", "b"]] * 3]
+
+
+def test_a_key_that_is_forbidden_is_nobody_elses_failure() -> None:
+    a, secret, b = asked(Server(forbids="secret"), "a", "secret", "b")
+    assert (a, type(secret), b) == (b"a", ResponseError, b"b")
+
+
+def test_a_server_that_refuses_everything_for_a_while_is_asked_at_once_again() -> None:
+    server = Server(forbids="a")
+
+    async def main() -> None:
+        reads = RedisReads(server, True)
+        for _ in range(2):
+            await asyncio.gather(reads.get("a"), reads.get("a"), return_exceptions=True)
+
+    run(main())
+    assert [command[0] for command in server.said] == ["MGET", "GET", "GET"] * 2
 
 
 @pytest.mark.parametrize("names", [["away"], ["a", "away"]])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,6 +26,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, make_bo
 from mitmproxy.test import tflow
 
 from mitmproxy_ai_cache import tuning
+from mitmproxy_ai_cache.capture import Capture
 
 
 @pytest.fixture
@@ -50,6 +53,14 @@ def test_head_and_body_of_a_complete_answer_are_one_write() -> None:
     assert written(ResponseHeaders(1, whole), ResponseData(1, b"body"), ResponseEndOfMessage(1)) == [
         b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody"
     ]
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_large_body_is_not_copied_to_go_with_its_head() -> None:
+    body = b"x" * 1_000_000
+    head, sent = written(ResponseHeaders(1, answer(body, content_length="1000000")), ResponseData(1, body))
+    assert head.endswith(b"\r\n\r\n")
+    assert sent is body
 
 
 @pytest.mark.usefixtures("_at_once")
@@ -94,17 +105,28 @@ def test_types_are_checked_unless_that_is_turned_off(monkeypatch: pytest.MonkeyP
     assert wrong().status_code == "200"  # type: ignore[comparison-overlap]
 
 
+def test_what_is_there_is_forgotten_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls and scripts that are there when a script is loaded again must be collected one day."""
+    frozen: list[int] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(1))
+    tuning.forget_what_stays.cache_clear()
+    for _ in range(3):
+        tuning.forget_what_stays()
+    assert frozen == [1]
+
+
 @pytest.fixture
 def _together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Http1Client, "read_body", Http1Client.read_body)  # and back again
     tuning.pass_on_together()
 
 
-def read(*pieces: bytes, size: int | None = None, closed: bool = True) -> list[object]:
+def read(*pieces: bytes, size: int | None = None, closed: bool = True, stream: Any = True) -> list[object]:
     """What goes on of a body of `size` (None: in chunks, -1: until the end) that arrives in `pieces`."""
     client = Http1Client(Context(tflow.tclient_conn(), options.Options()))
     client.conn.state = ConnectionState.OPEN
     client.stream_id, client.request, client.response = 1, tflow.tflow().request, answer(None)
+    client.response.stream = stream
     client.body_reader, client.state = make_body_reader(size), client.read_body
     arriving: list[events.Event] = [events.DataReceived(client.conn, piece) for piece in pieces]
     if closed:
@@ -139,6 +161,21 @@ def joined(seen: list[object]) -> list[object]:
 def test_chunks_that_arrive_in_one_read_go_on_as_one() -> None:
     assert read(b"3\r\none\r\n3\r\ntwo\r\n2\r\nth", b"\r\n1\r\nx\r\n", b"0\r\n\r\n", closed=False) == [
         b"onetwoth", b"x", ("ResponseEndOfMessage", ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("_together")
+def test_chunks_that_only_we_read_go_on_as_one() -> None:
+    pieces = b"3\r\none\r\n3\r\ntwo\r\n", b"0\r\n\r\n"
+    assert read(*pieces, stream=Capture(1000), closed=False) == [b"onetwo", ("ResponseEndOfMessage", "")]
+
+
+@pytest.mark.usefixtures("_together")
+@pytest.mark.parametrize("stream", [lambda chunk: chunk, False])
+def test_another_script_gets_chunk_after_chunk(stream: object) -> None:
+    """Where it does not stream, a script may yet say so in `responseheaders`."""
+    assert read(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n", stream=stream, closed=False) == [
+        b"one", b"two", ("ResponseEndOfMessage", ""),
     ]  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class RedisReads:
         answer: asyncio.Future[Value] = loop.create_future()
         turn.names.append(name)
         turn.answers.append(answer)
-        if len(turn.names) == self._at_once:
+        if len(turn.names) >= self._at_once:
             self._turn = _Turn()
         try:
             return await answer
@@ -65,23 +65,32 @@ class RedisReads:
             turn.task = asyncio.create_task(self._read(turn), name="ai-cache look-up")
 
     async def _read(self, turn: _Turn) -> None:
-        try:
-            many = len(turn.names) > 1
-            values = await self._many(turn.names) if many else [await self._one(turn.names[0])]
-        except Exception as error:
-            for answer in turn.answers:
-                if not answer.done():
-                    answer.set_exception(error)
-        else:
-            for answer, value in zip(turn.answers, values, strict=True):
-                if not answer.done():
-                    answer.set_result(value)
+        for answer, value in zip(turn.answers, await self._values(turn.names), strict=True):
+            if answer.done():
+                continue
+            if isinstance(value, Exception):
+                answer.set_exception(value)
+            else:
+                answer.set_result(value)
 
-    async def _many(self, names: list[str | bytes]) -> list[Value]:
+    async def _values(self, names: list[str | bytes]) -> list[Value | Exception]:
+        if len(names) == 1:
+            return [await self._attempt(names[0])]
         try:
-            return cast(list[Value], await self._client.mget(names))
-        except ResponseError:  # one that may not use MGET
-            return [await self._one(name) for name in names]
+            return list(await self._client.mget(names))
+        except ResponseError:
+            values = await asyncio.gather(*map(self._attempt, names))
+        except Exception as error:
+            return [error] * len(names)
+        if not all(isinstance(value, Exception) for value in values):
+            self._at_once = 1  # one that may not use MGET or not read every key, or a node of a cluster
+        return values
+
+    async def _attempt(self, name: str | bytes) -> Value | Exception:
+        try:
+            return await self._one(name)
+        except Exception as error:
+            return error
 
     async def _one(self, name: str | bytes) -> Value:
         try:
