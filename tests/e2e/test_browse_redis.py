@@ -11,7 +11,7 @@ import pytest
 
 from harness import free_port
 from mitmproxy_ai_cache.selection import EVERYTHING, Selection
-from mitmproxy_ai_cache.stores import Store, StoreError, for_url, redis_browse
+from mitmproxy_ai_cache.stores import Store, StoreError, for_url, redis_walk
 from mitmproxy_ai_cache.stores.browsing import NoSuchPage
 from mitmproxy_ai_cache.vault import Vault
 from unit.test_browse import ENTRIES, PLENTY, SELECTIONS, expected, pages
@@ -70,8 +70,10 @@ def test_pages_hold_what_the_selection_takes_newest_first(url: str) -> None:
 
 
 def test_where_the_time_ends_the_next_page_goes_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_browse, "_AT_ONCE", 3)
-    monkeypatch.setattr(redis_browse, "_BODIES", 2)
+    monkeypatch.setattr(redis_walk, "_LEAST", 4)
+    monkeypatch.setattr(redis_walk, "_MOST", 4)
+    monkeypatch.setattr(redis_walk, "_AHEAD", 6)
+    monkeypatch.setattr(redis_walk, "_MORE", 5)
 
     async def run() -> None:
         async with opened(url) as store:

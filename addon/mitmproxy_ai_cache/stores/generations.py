@@ -21,8 +21,11 @@ FetchGeneration = Callable[[str], Awaitable[str]]
 """Asks the server for the token at a name; empty where there is none."""
 
 
+GENERATION = "ai-cache:1:generation:"
+
+
 def generation_name(namespace: str) -> str:
-    return "ai-cache:1:generation:" + quote(namespace, safe="", errors="surrogatepass")
+    return GENERATION + quote(namespace, safe="", errors="surrogatepass")
 
 
 def new_token() -> str:
@@ -43,6 +46,10 @@ class Generations:
             return ""
         self._known.move_to_end(namespace)
         return token
+
+    def namespaces(self) -> list[str]:
+        """Those that were asked for last."""
+        return list(self._known)
 
     def learn(self, namespace: str, token: str) -> None:
         self._fetching.pop(namespace, None)  # what is on its way may be older

@@ -4,10 +4,7 @@ One key per entry, written by one atomic `SET ... EX`; the server evicts by its 
 slow, frozen or gone costs a few calls their time budget; then the breaker opens and look-ups fail at once until a probe
 in the background finds it well again.
 
-    ai-cache:1:entry:GENERATION:KEY    u32 size of the packed answer | packed answer | packed request
-    ai-cache:1:generation:NAMESPACE    the token that the names of a namespace's entries carry (generations.py)
-    ai-cache:1:issued:ID               JSON: generation, key, namespace of the entry whose answer issued ID
-    ai-cache:1:lease:KEY               who fetches the answer of KEY (leases.py)
+What is kept there under which name: redis_names.py.
 """
 
 from __future__ import annotations
@@ -16,12 +13,13 @@ import asyncio
 import json
 import logging
 import re
-import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
+
+from redis.exceptions import ResponseError
 
 from ..entry import BrokenEntry, Entry
 from ..selection import Selection
@@ -30,12 +28,16 @@ from .base import Store, StoreError, StoreUnavailable
 from .browsing import NoSuchPage, Page, rank_of
 from .generations import Generations, generation_name, new_token
 from .leases import CLAIM_TIMEOUT, Leases
+from .namespaces import Namespaces
 from .near import NearCache
+from .recent import Command, Recent
 from .redis_browse import RedisBrowser
 from .redis_client import CONNECT, CONNECTIONS, WRITE
 from .redis_errors import answered
+from .redis_names import ENTRY, FOR_EVER, entry_name, generation_of, issued_name, joined, key_of, parts
 from .redis_reads import RedisReads
 from .redis_url import parse
+from .redis_values import RedisValues
 from .server_state import ServerState
 from .sieve import Packed
 from .write_queue import Name, Write, WriteQueue
@@ -45,9 +47,6 @@ from .write_queue import Name, Write, WriteQueue
 
 logger = logging.getLogger("ai-cache")
 
-_ENTRY, _ISSUED = "ai-cache:1:entry:", "ai-cache:1:issued:"
-_FOR_EVER = 10 * 365 * 86400
-"""Seconds an entry without a time to live is kept, so that nothing stays in a shared server without end."""
 _COUNTED = 20_000
 """Keys. A larger database is not walked to count what is ours."""
 _FOUND = 1000
@@ -60,19 +59,30 @@ class RedisStore(Store):
     """`url`: see redis_url.py. One that is not `writable` leaves the server as it is."""
 
     purges_at_once = True
+    _said_unordered = False
 
     def __init__(self, url: str, near_size: int, writable: bool = True) -> None:
         self._server = parse(url)
         self.url = self._server.shown
         self._writable = writable
         self._client = redis_client.client(self._server)
-        self._reads = RedisReads(self._client, together=self._server.kind != "cluster")
+        together = self._server.kind != "cluster"
+        self._reads = RedisReads(self._client, together)
+        self._recent = Recent(self._client, together, self._say_unordered)
         self._near = NearCache(near_size)
         self._generations = Generations()
         self._state = ServerState(self._server, self.failures, self._ping)
         self._queue = WriteQueue(self._perform)
         self._leases = Leases(self._client, self._attempt)
-        self._browser = RedisBrowser(self._client, self._names, _parts, self._is_live, self._unpacked)
+        self._browser = RedisBrowser(
+            self._recent,
+            RedisValues(self._client, together),
+            Namespaces(self._client, self._generations, self._token),
+            self._names,
+            self._is_live,
+            self._unpacked,
+            writable,
+        )
         self._on_wire = asyncio.Semaphore(CONNECTIONS)
         self._reading: dict[Name, object] = {}
 
@@ -87,7 +97,7 @@ class RedisStore(Store):
         self._state.succeeded()
 
     async def _ping(self) -> None:
-        await self._client.get(_ENTRY + "0")
+        await self._client.get(ENTRY + "0")
 
     @property
     def works(self) -> bool:
@@ -121,8 +131,8 @@ class RedisStore(Store):
     async def _fetch(self, name: Name) -> tuple[str, bytes | None]:
         """The generation and the packed answer; where a namespace has no generation it has no entries."""
         generation = await self._generations.current(name[0], self._token)
-        value = await self._reads.get(_entry_name(generation, name[1])) if generation else None
-        return generation, None if value is None else _parts(value)[0]
+        value = await self._reads.get(entry_name(generation, name[1])) if generation else None
+        return generation, None if value is None else parts(value)[0]
 
     async def _token(self, name: str) -> str:
         value = await self._reads.get(name)
@@ -166,25 +176,25 @@ class RedisStore(Store):
 
     async def _names(self, like: str = "*") -> AsyncIterator[str]:
         """Of entries, those of purged generations too. Sequential, a page at a time."""
-        async for name in self._client.scan_iter(match=_ENTRY + like, count=500):
+        async for name in self._client.scan_iter(match=ENTRY + like, count=1000):
             yield name.decode("utf-8", "replace")
 
     async def _whole(self, names: list[str], live: dict[str, bool]) -> list[Entry]:
         """The entries of `names` that can be found by a look-up. `live` remembers which generations are current."""
-        wanted = [name for name in names if live.get(_generation_of(name), True)]
+        wanted = [name for name in names if live.get(generation_of(name), True)]
         found = []
         for name, value in zip(wanted, await asyncio.gather(*map(self._reads.get, wanted)), strict=True):
             if value is None:
                 continue
             try:
-                entry = self._unpacked(name.rpartition(":")[2], *_parts(value))
+                entry = self._unpacked(key_of(name), *parts(value))
             except BrokenEntry:
                 self.failures["broken-entry"] += 1
                 continue
-            generation = _generation_of(name)
+            generation = generation_of(name)
             if generation not in live:
                 live[generation] = await self._generations.current(entry.namespace, self._token) == generation
-            if live[generation] and name == _entry_name(generation, entry.key):
+            if live[generation] and name == entry_name(generation, entry.key):
                 found.append(entry)
         return found
 
@@ -208,7 +218,7 @@ class RedisStore(Store):
             raise StoreError(self._state.counted(error)) from error
 
     async def _is_live(self, name: str, namespace: str) -> bool:
-        return await self._generations.current(namespace, self._token) == _generation_of(name)
+        return await self._generations.current(namespace, self._token) == generation_of(name)
 
     async def count(self) -> int:
         """Entries, purged ones too until they expire; of a large database all keys."""
@@ -222,32 +232,40 @@ class RedisStore(Store):
 
     def put(self, entry: Entry, packed: Packed | None = None) -> bool:
         answer, request = packed or self.pack(entry)
-        expires = max(1, int(entry.ttl + entry.grace)) if entry.ttl else _FOR_EVER
-        send = partial(self._send_entry, value=_joined(answer, request), expires=expires)
+        expires = max(1, int(entry.ttl + entry.grace)) if entry.ttl else FOR_EVER
+        send = partial(self._send_entry, value=joined(answer, request), created=entry.created, expires=expires)
         name = (entry.namespace, entry.key)
         self._reading.pop(name, None)
         return self._hand_over(Write(send, name, entry.key, answer, len(answer) + len(request), entry.issued))
 
-    async def _send_entry(self, write: Write, *, value: bytes, expires: int) -> None:
+    async def _send_entry(self, write: Write, *, value: bytes, created: float, expires: int) -> None:
         assert write.name is not None
         namespace, key = write.name
         generation = await self._generation_to_write(namespace)
         if write.cancelled:
             return  # purged meanwhile
-        await self._client.set(_entry_name(generation, key), value, ex=expires)
+        commands: list[Command] = [("SET", entry_name(generation, key), value, "EX", expires)]
+        if write.issued:
+            origin = json.dumps([generation, key, namespace])
+            commands.append(("SET", issued_name(write.issued), origin, "EX", expires))
+        await self._recent.put(generation, (created, key), expires, commands)
         if write.packed is not None:
             self._near.put(write.name, write.packed, generation)
-        if write.issued:
-            await self._client.set(_issued_name(write.issued), json.dumps([generation, key, namespace]), ex=expires)
+
+    def _say_unordered(self, error: ResponseError) -> None:
+        said = self._state.counted(error)
+        if not self._said_unordered:
+            self._said_unordered = True
+            logger.warning("ai-cache: %s; answers are kept, but listed slowly", said)
 
     async def _generation_to_write(self, namespace: str) -> str:
         if token := await self._generations.current(namespace, self._token):
             return token
         name, token = generation_name(namespace), new_token()
-        await self._client.set(name, token, nx=True, ex=_FOR_EVER)
+        await self._client.set(name, token, nx=True, ex=FOR_EVER)
         if stored := await self._generations.current(namespace, self._token):
             return stored  # ours, or another process was quicker
-        await self._client.set(name, token, ex=_FOR_EVER)  # what stood there was no token
+        await self._client.set(name, token, ex=FOR_EVER)  # what stood there was no token
         self._generations.learn(namespace, token)
         return token
 
@@ -263,7 +281,7 @@ class RedisStore(Store):
     async def _send_removal(self, write: Write) -> None:
         assert write.name is not None
         if generation := await self._generations.current(write.name[0], self._token):
-            await self._client.delete(_entry_name(generation, write.name[1]))
+            await self._recent.remove(generation, write.name[1])
         self._forget(write.name)
 
     def remove_issuer(self, issued: str) -> None:
@@ -276,13 +294,13 @@ class RedisStore(Store):
         self._hand_over(Write(self._send_issuer_removal, issued=issued))
 
     async def _send_issuer_removal(self, write: Write) -> None:
-        value = await self._reads.get(_issued_name(write.issued))
+        value = await self._reads.get(issued_name(write.issued))
         try:
             generation, key, namespace = map(str, json.loads(value or b""))
         except ValueError:
             return  # nothing, or nothing of ours
-        await self._client.delete(_entry_name(generation, key))
-        await self._client.delete(_issued_name(write.issued))  # a cluster deletes what is in one slot only
+        await self._recent.remove(generation, key)
+        await self._client.delete(issued_name(write.issued))  # a cluster deletes what is in one slot only
         self._forget((namespace, key))
 
     async def purge(self, namespace: str) -> None:
@@ -291,7 +309,10 @@ class RedisStore(Store):
         self._generations.learn(namespace, token)
         try:
             async with asyncio.timeout(WRITE):
-                await self._client.set(generation_name(namespace), token, ex=_FOR_EVER)
+                before = await self._token(generation_name(namespace))
+                await self._client.set(generation_name(namespace), token, ex=FOR_EVER)
+                if before:
+                    await self._recent.forget(before)
         except Exception as error:
             self._generations.forget(namespace)
             raise StoreError(self._state.counted(error)) from error
@@ -336,6 +357,7 @@ class RedisStore(Store):
         self._browser.close()
         if left := await self._queue.close(deadline):
             logger.warning("ai-cache: %d writes did not reach %s in time", left, self.url)
+        await self._recent.close()
         self._state.close()
         with suppress(Exception):
             await asyncio.wait_for(redis_client.close(self._client), 1)
@@ -361,27 +383,3 @@ class RedisStore(Store):
         """Behind the writes that wait: who gets the lease next shall find the answer."""
         if token := self._leases.drop(key):
             self._hand_over(Write(lambda write: self._leases.give_back(key, token), about=key))
-
-
-def _entry_name(generation: str, key: str) -> str:
-    return f"{_ENTRY}{generation}:{key}"
-
-
-def _generation_of(name: str) -> str:
-    return name.removeprefix(_ENTRY).partition(":")[0]
-
-
-def _issued_name(issued: str) -> bytes:
-    return (_ISSUED + issued).encode("utf-8", "surrogatepass")
-
-
-def _joined(answer: bytes, request: bytes) -> bytes:
-    return struct.pack(">I", len(answer)) + answer + request
-
-
-def _parts(value: bytes) -> tuple[bytes, bytes]:
-    """Packed answer and packed request. A value that was tampered with fails its checksum later."""
-    if len(value) < 4:
-        return value, b""
-    (size,) = struct.unpack_from(">I", value)
-    return value[4 : 4 + size], value[4 + size :]

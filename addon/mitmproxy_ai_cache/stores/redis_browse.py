@@ -1,5 +1,9 @@
-"""Pages of a shared store. A server keeps its keys in no order, so all of them are listed, name and head of each, and
-pages are read from that list once it is whole.
+"""Pages of a shared store: along the sorted sets that keep its order (redis_walk.py), then what is in none of them.
+
+A server keeps its keys in no order, so for the rest all are looked at: those that are in no set are listed, name and
+head of each, and pages are read from that list once it is whole. Where the store is writable they are in the sets from
+then on. So a store that lost its sets, or had none yet, or whose user may not read them, is shown all the same: its
+first page takes as long as reading all heads. An entry that is in no set comes behind all that are.
 """
 
 from __future__ import annotations
@@ -7,27 +11,32 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import ResponseError
 
-from ..entry import BrokenEntry, peek_head
+from ..entry import BrokenEntry
 from ..selection import Selection
 from ..vault import Vault
 from .browsing import NO_PAGE, NoSuchPage, Page, meant, number_of
-from .redis_client import Client
+from .namespaces import Namespaces
+from .recent import Member, Recent
+from .redis_names import generation_of, key_of, parts
+from .redis_values import RedisValues
+from .redis_walk import Place, RedisWalk, is_place, place_in
 from .sieve import Packed, Row, Search, Sieve, Unpack
 
-_HEAD = 2048
-"""Bytes of a value that are read for the head in it; where it is longer, all of them."""
-_AT_ONCE, _BODIES = 100, 16
-"""Values that are fetched together: heads, and whole ones."""
+_NAMES, _AT_ONCE, _BODIES = 1000, 100, 16
+"""Names that are looked up in the sets together; values that are fetched together: heads, and whole ones."""
 _MOST = 200_000
 """Entries of a list, a quarter of a kilobyte each. Of a larger store the newest are shown."""
 _LISTS, _KEPT = 3, 300.0
 """Lists that are kept for their next pages, and for how many seconds after the last one."""
+_REFUSED = 60.0
+"""Seconds until a server that refused to read its sorted sets is asked again."""
 _STALE = 3.0
 """A list is good for another first page for so many times what it took to make it."""
 
@@ -35,8 +44,6 @@ Listed = tuple[float, str, str, str, str]
 """Minus the time it was created, name, model, URL, namespace: so the newest is the smallest."""
 
 Names = Callable[[], AsyncIterator[str]]
-Parts = Callable[[bytes], Packed]
-"""The packed answer and request of a value."""
 IsLive = Callable[[str, str], Awaitable[bool]]
 """Whether look-ups find what has this name, in this namespace."""
 
@@ -50,6 +57,8 @@ class _List:
         self.good_until = 0.0
         self.listed: list[Listed] = []
         self.unreadable = 0
+        self.noted = False
+        """Whether some of it is in the sets now."""
         self.same: dict[str, str] = {}
         """One copy of each model, URL and namespace."""
         self.whole: asyncio.Task[None] | None = None
@@ -63,31 +72,90 @@ class _List:
 
 
 class RedisBrowser:
-    """What it is given may raise any error of the client."""
+    """Of a server with these `names`. What it is given may raise any error of the client."""
 
-    def __init__(self, client: Client, names: Names, parts: Parts, is_live: IsLive, unpack: Unpack) -> None:
+    def __init__(
+        self,
+        recent: Recent,
+        values: RedisValues,
+        namespaces: Namespaces,
+        names: Names,
+        is_live: IsLive,
+        unpack: Unpack,
+        writable: bool,
+    ) -> None:
+        self._recent = recent
+        self._values = values
+        self._namespaces = namespaces
         self._names = names
-        self._client = client
-        self._may_read_parts = True
-        self._parts = parts
         self._is_live = is_live
         self._unpack = unpack
+        self._writes = writable
+        self._refused_until = 0.0
         self._lists: dict[str, _List] = {}
 
     async def page(self, selection: Selection, vault: Vault | None, after: str, limit: int, deadline: float) -> Page:
-        """Where the list is not whole in time the page is empty, and its `next` goes on. Raises `NoSuchPage`."""
+        """Where the time ends the page may be empty, and its `next` goes on. Raises `NoSuchPage`."""
         until = time.monotonic() + deadline
+        search = Search(Sieve(meant(selection), vault), limit)
+        if is_place(after):
+            place = await self._walk(search, selection, vault, place_in(after), until)
+            if place is not None:
+                return search.page(str(place), False)
+            after = ""
+        return await self._rest(search, vault, after, until)
+
+    def close(self) -> None:
+        self._namespaces.close()
+        for kept in self._lists.values():
+            if kept.whole is not None:
+                kept.whole.cancel()
+        self._lists.clear()
+
+    # What is in the sets
+
+    async def _walk(
+        self, search: Search, selection: Selection, vault: Vault | None, place: Place, until: float
+    ) -> Place | None:
+        """From `place` on; where it ended, None where there is no more."""
+        if self._is_refused:
+            return None
+        walk = RedisWalk(self._recent, self._values, search, selection, vault)
+        try:
+            await walk.begin(await self._namespaces.generations(selection.namespace, until - time.monotonic()), place)
+        except TimeoutError:
+            return place
+        except ResponseError:  # no right to, or no server that knows how
+            self._refused_until = time.monotonic() + _REFUSED
+            return None
+        while not (walk.is_over or search.is_full):
+            place = await walk.step(place, self._unpack)
+            if time.monotonic() >= until:
+                break
+            await asyncio.sleep(0)
+        if self._writes:
+            with suppress(ResponseError):
+                for generation, members in walk.gone.items():
+                    await self._recent.drop(generation, members)
+        return None if walk.is_over and not search.is_full else place
+
+    @property
+    def _is_refused(self) -> bool:
+        return time.monotonic() < self._refused_until
+
+    # What is in none
+
+    async def _rest(self, search: Search, vault: Vault | None, after: str, until: float) -> Page:
         kept = self._lists.get(after.partition(".")[0]) if after else self._first(vault)
         if kept is None or kept.whole is None:
             raise NoSuchPage(NO_PAGE)
         place = number_of(after.partition(".")[2]) if after else 0
         kept.used = time.monotonic()
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(kept.whole), max(deadline, 0.001))
+            await asyncio.wait_for(asyncio.shield(kept.whole), max(until - time.monotonic(), 0.001))
         if not kept.whole.done():
-            return Page([], f"{kept.token}.0", False)
+            return search.page(f"{kept.token}.0", False)
         kept.whole.result()
-        search = Search(Sieve(meant(selection), vault), limit)
         began, place = place, await self._search(kept.listed, place, search, until)
         search.searched += place - began
         ended = place >= len(kept.listed)
@@ -112,17 +180,13 @@ class RedisBrowser:
         self._lists[new.token] = new
         return new
 
-    def close(self) -> None:
-        for kept in self._lists.values():
-            if kept.whole is not None:
-                kept.whole.cancel()
-        self._lists.clear()
-
     async def _make(self, new: _List, vault: Vault | None) -> None:
+        live = set((await self._namespaces.generations(None, _KEPT)).values())
         names: list[str] = []
         async for name in self._names():
-            names.append(name)
-            if len(names) == _AT_ONCE:
+            if generation_of(name) in live:
+                names.append(name)
+            if len(names) == _NAMES:
                 await self._take_in(new, names, vault)
                 names = []
                 if len(new.listed) > 2 * _MOST:
@@ -130,38 +194,32 @@ class RedisBrowser:
         await self._take_in(new, names, vault)
         new.put_in_order()
         now = time.monotonic()
-        new.good_until = now + _STALE * (now - new.began)
+        new.good_until = 0.0 if new.noted else now + _STALE * (now - new.began)
 
     async def _take_in(self, new: _List, names: list[str], vault: Vault | None) -> None:
-        for name, value in zip(names, await self._values(names, 0 if vault else _HEAD), strict=True):
-            if value is None:
-                continue
-            try:
-                row = await self._row(name, value, vault)
-            except BrokenEntry:
-                new.unreadable += 1
-                continue
-            if row is not None and await self._is_live(name, row.namespace):
-                new.add(name, row)
+        left = await self._not_noted(names)
+        for at in range(0, len(left), _AT_ONCE):
+            some = left[at : at + _AT_ONCE]
+            found: list[tuple[str, Member]] = []
+            for name, row in zip(some, await self._values.rows(some, vault), strict=True):
+                if isinstance(row, BrokenEntry):
+                    new.unreadable += 1
+                elif row is not None and await self._is_live(name, row.namespace):
+                    new.add(name, row)
+                    found.append((generation_of(name), (row.created, key_of(name))))
+            if self._writes and not self._is_refused and found:
+                new.noted |= await self._recent.note(found)
 
-    async def _row(self, name: str, value: bytes, vault: Vault | None) -> Row | None:
-        try:
-            return self._read(name, value, vault)
-        except BrokenEntry:
-            if len(value) != _HEAD:
-                raise
-        (whole,) = await self._values([name], 0)
-        return None if whole is None else self._read(name, whole, vault)
-
-    def _read(self, name: str, value: bytes, vault: Vault | None) -> Row:
-        answer, _ = self._parts(value)
-        if vault is not None:
-            answer = vault.open(answer, _key_of(name), "answer")
-        head = peek_head(answer)
-        row = Row(_key_of(name), *(head.get(each) for each in Row._fields[1:]))  # type: ignore[arg-type]
-        if not isinstance(row.created, float | int) or not all(isinstance(text, str) for text in row[2:]):
-            raise BrokenEntry("no head of an entry")
-        return row
+    async def _not_noted(self, names: list[str]) -> list[str]:
+        """Those that are in no set."""
+        if self._is_refused:
+            return names
+        left: list[str] = []
+        for generation, group in groupby(sorted(names), generation_of):
+            some = list(group)
+            noted = await self._recent.are_noted(generation, [key_of(name) for name in some])
+            left += [name for name, is_noted in zip(some, noted, strict=True) if not is_noted]
+        return left
 
     async def _search(self, listed: list[Listed], place: int, search: Search, until: float) -> int:
         """From `place` on; where it ended."""
@@ -169,7 +227,7 @@ class RedisBrowser:
             chunk: list[tuple[int, Row]] = []
             for at in range(place, min(place + 10 * _BODIES, len(listed))):
                 created, name, model, url, namespace = listed[at]
-                row = Row(_key_of(name), -created, model, url, namespace)
+                row = Row(key_of(name), -created, model, url, namespace)
                 place = at + 1
                 if search.sieve.takes_row(row):
                     chunk.append((at, row))
@@ -179,7 +237,7 @@ class RedisBrowser:
                 if search.is_full:
                     return at
                 if value is not None and await self._is_live(listed[at][1], row.namespace):
-                    packed = self._parts(value)
+                    packed = parts(value)
                     search.look_at(row, partial(_same, packed), self._unpack)
             if time.monotonic() >= until:
                 break
@@ -187,26 +245,8 @@ class RedisBrowser:
         return place
 
     async def _whole(self, listed: list[Listed], chunk: list[tuple[int, Row]]) -> list[bytes | None]:
-        return await self._values([listed[at][1] for at, _ in chunk], 0) if chunk else []
-
-    async def _values(self, names: Sequence[str], size: int) -> list[bytes | None]:
-        """The first `size` bytes of what has these names, or all of them for 0; None where there is nothing."""
-        async with self._client.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.getrange(name, 0, size - 1) if size and self._may_read_parts else pipe.get(name)
-            values = await pipe.execute(raise_on_error=False) if names else []
-        for value in values:
-            if isinstance(value, NoPermissionError) and size and self._may_read_parts:
-                self._may_read_parts = False
-                return await self._values(names, 0)
-            if isinstance(value, Exception) and not str(value).startswith("WRONGTYPE"):
-                raise value
-        return [b"" if isinstance(value, Exception) else value or None for value in values]
+        return await self._values.whole([listed[at][1] for at, _ in chunk])
 
 
 def _same(packed: Packed) -> Packed:
     return packed
-
-
-def _key_of(name: str) -> str:
-    return name.rpartition(":")[2]

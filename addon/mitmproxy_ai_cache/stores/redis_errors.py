@@ -16,8 +16,9 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from .. import replay
 from .redis_url import Server
 
-RIGHTS = "+get +set +del +scan +dbsize +eval ~ai-cache:*"
-"""What an ACL user needs."""
+_SORTED = "+zadd +zrem +zrange +zmscore +zrandmember +exists +ttl +expire +unlink"
+RIGHTS = f"+get +set +del +scan +dbsize +eval +mget +getrange {_SORTED} ~ai-cache:*"
+"""What an ACL user needs. Without those from +zadd on entries are kept, and listed slowly."""
 
 
 def answered(error: BaseException) -> bool:

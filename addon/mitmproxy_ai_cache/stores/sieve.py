@@ -88,6 +88,11 @@ class Search:
     def is_full(self) -> bool:
         return len(self.found) >= self._limit or self._size >= _PAGE
 
+    @property
+    def missing(self) -> int:
+        """Entries until it is full."""
+        return max(self._limit - len(self.found), 0)
+
     def look_at(self, row: Row, packed: Callable[[], Packed | None], unpack: Unpack) -> None:
         """`packed` reads answer and request, where they are needed; None where they are gone meanwhile."""
         try:
