@@ -16,6 +16,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -215,10 +216,17 @@ _FRAMING = frozenset({"connection", "content-encoding", "content-length", "trans
 
 
 def _field(name: str, value: str) -> tuple[str, str]:
-    """A header field that cannot end before its end (RFC 9110 section 5.5). Raises ValueError."""
-    if not _FIELD_NAME.fullmatch(name) or name.lower() in _FRAMING or _NO_FIELD_VALUE.search(value):
+    """A header field that cannot end before its end (RFC 9110 section 5.5). Raises ValueError, TypeError and
+    AttributeError."""
+    is_value = (value.isascii() and value.isprintable()) or not _NO_FIELD_VALUE.search(value)
+    if not (is_value and _is_field_name(name)):
         raise ValueError("no header field")
     return name, value
+
+
+@lru_cache(1000)
+def _is_field_name(name: str) -> bool:
+    return _FIELD_NAME.fullmatch(name) is not None and name.lower() not in _FRAMING
 
 
 def _sealed(kind: bytes, *parts: bytes) -> bytes:

@@ -45,8 +45,10 @@ _OLDEST = """
 """
 _SIGN_FROM = 1.0
 """Seconds after the start from which entries are signed: a command that is done sooner has something else to do."""
-_SIGN_AFTER_SEARCH = 0.1
-"""Seconds between two looks whether a search has ended."""
+_SIGN_AFTER = 0.1
+"""Seconds without a search or a look-up after which entries are signed."""
+_SIGN_ALL_THE_SAME = 1.0
+"""Seconds after which some are signed where there is always a look-up: a fiftieth of the time."""
 _SIGN_LATER = 30.0
 """Seconds till it is tried again where it could not be; a tenth of one where the file was locked."""
 
@@ -113,6 +115,7 @@ class StoreThread:
         self._signer = Signer(lambda: bool(self._searches or self._in_demand), lambda: self.looked_up)
         self._sign_at: float | None = None
         """When the next entries are signed; None where all are."""
+        self._signed_at = 0.0
         self._thread = threading.Thread(target=self._work, name="ai-cache store", daemon=True)
 
     # For the event loop
@@ -362,10 +365,11 @@ class StoreThread:
         now = time.monotonic()
         if self._sign_at is None or now < self._sign_at or self._over_budget or self._closing.is_set():
             return
-        if self._searches:
-            self._sign_at = now + _SIGN_AFTER_SEARCH
+        is_busy = now < self.looked_up + _SIGN_AFTER and now < self._signed_at + _SIGN_ALL_THE_SAME
+        if self._searches or is_busy:
+            self._sign_at = now + _SIGN_AFTER
             return
-        self._sign_at = None
+        self._sign_at, self._signed_at = None, now
         if self._connection is None or not self._signs():
             return  # till something is written
         try:
