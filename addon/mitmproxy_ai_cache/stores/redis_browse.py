@@ -27,7 +27,7 @@ from .recent import Member, Recent
 from .redis_names import generation_of, key_of, parts
 from .redis_values import RedisValues
 from .redis_walk import Place, RedisWalk, is_place, place_in
-from .sieve import Packed, Row, Search, Sieve, Unpack
+from .sieve import Row, Search, Sieve, Unpack
 
 _NAMES, _AT_ONCE, _BODIES = 1000, 100, 16
 """Names that are looked up in the sets together; values that are fetched together: heads, and whole ones."""
@@ -237,8 +237,7 @@ class RedisBrowser:
                 if search.is_full:
                     return at
                 if value is not None and await self._is_live(listed[at][1], row.namespace):
-                    packed = parts(value)
-                    search.look_at(row, partial(_same, packed), self._unpack)
+                    search.look_at(row, partial(parts, value), self._unpack)
             if time.monotonic() >= until:
                 break
             await asyncio.sleep(0)
@@ -246,7 +245,3 @@ class RedisBrowser:
 
     async def _whole(self, listed: list[Listed], chunk: list[tuple[int, Row]]) -> list[bytes | None]:
         return await self._values.whole([listed[at][1] for at, _ in chunk])
-
-
-def _same(packed: Packed) -> Packed:
-    return packed

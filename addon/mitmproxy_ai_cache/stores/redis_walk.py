@@ -15,7 +15,7 @@ from .browsing import place_of
 from .recent import LAST_KEY, Member, Recent
 from .redis_names import entry_name, parts
 from .redis_values import RedisValues, Value, row_of
-from .sieve import Packed, Row, Search, Unpack
+from .sieve import Row, Search, Unpack
 
 _AHEAD, _MORE = 200, 500
 """Members that are read ahead: of all namespaces together at first, then of each that has no more."""
@@ -132,7 +132,7 @@ class RedisWalk:
         elif isinstance(row, BrokenEntry):
             self._search.unreadable += 1
         elif value is not None and row.namespace == source.namespace:
-            self._search.look_at(row, partial(_same, parts(value)), unpack)
+            self._search.look_at(row, partial(parts, value), unpack)
 
     async def _seen(self, names: list[str]) -> list[_Seen]:
         """The row of each, and the value where it may be wanted."""
@@ -186,7 +186,3 @@ class RedisWalk:
 
 def _name(found: _Found) -> str:
     return entry_name(found[0].generation, found[1][1])
-
-
-def _same(packed: Packed) -> Packed:
-    return packed
