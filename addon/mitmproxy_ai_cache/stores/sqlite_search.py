@@ -23,10 +23,9 @@ UNKNOWN_RUN = "?"
 
 _STEP = 0.02
 """Seconds after which what was signed is written."""
-_BREATH, _LONG_BREATH = 0.0004, 0.002
+_BREATH = 0.0004
 """Seconds of work between two pauses, in which the event loop gets its turn: Python lets threads work for 5 ms
-otherwise, and a look-up would wait so long. The longer one holds where there was none for `_LATELY` seconds."""
-_LATELY = 0.1
+otherwise, and a call would wait so long."""
 _PAUSE = 0.0001
 _BETWEEN, _AFTER_OTHERS = 0.0005, 0.5
 """Seconds between two steps: where all went well, and where another process did the same at the same time."""
@@ -44,12 +43,10 @@ def last_signed(connection: sqlite3.Connection) -> int:
 
 
 class Signer:
-    """`stops` says that somebody waits for the end of a step, `looked_up` when, in monotonic time, somebody looked
-    something up."""
+    """`stops` says that somebody waits for the end of a step."""
 
-    def __init__(self, stops: Callable[[], bool], looked_up: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stops: Callable[[], bool]) -> None:
         self._stops = stops
-        self._looked_up = looked_up
         self._pause_at = 0.0
 
     def step(self, connection: sqlite3.Connection) -> float | None:
@@ -86,8 +83,7 @@ class Signer:
         if time.monotonic() >= self._pause_at:
             if self._pause_at:
                 time.sleep(_PAUSE)
-            now = time.monotonic()
-            self._pause_at = now + (_BREATH if now - self._looked_up() < _LATELY else _LONG_BREATH)
+            self._pause_at = time.monotonic() + _BREATH
 
     def _write(self, connection: sqlite3.Connection, signed: list[tuple[Any, ...]], last: int) -> int:
         """How many were written. Without waiting for anybody, and nothing where another process has signed meanwhile.

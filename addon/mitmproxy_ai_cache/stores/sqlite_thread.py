@@ -45,8 +45,10 @@ _OLDEST = """
 """
 _SIGN_FROM = 1.0
 """Seconds after the start from which entries are signed: a command that is done sooner has something else to do."""
-_SIGN_AFTER = 0.1
-"""Seconds without a search or a look-up after which entries are signed."""
+_SIGN_AFTER = 1.0
+"""Seconds without a look-up after which entries are signed: when one stream has ended, the next often begins."""
+_SIGN_LOOK = 0.1
+"""Seconds between two looks whether it is quiet."""
 _SIGN_ALL_THE_SAME = 1.0
 """Seconds after which some are signed where there is always a look-up: a fiftieth of the time."""
 _SIGN_LATER = 30.0
@@ -112,7 +114,7 @@ class StoreThread:
         self.looked_up = 0.0
         """When it was last read from, in monotonic time."""
         self._searches = 0
-        self._signer = Signer(lambda: bool(self._searches or self._in_demand), lambda: self.looked_up)
+        self._signer = Signer(lambda: bool(self._searches or self._in_demand))
         self._sign_at: float | None = None
         """When the next entries are signed; None where all are."""
         self._signed_at = 0.0
@@ -367,7 +369,7 @@ class StoreThread:
             return
         is_busy = now < self.looked_up + _SIGN_AFTER and now < self._signed_at + _SIGN_ALL_THE_SAME
         if self._searches or is_busy:
-            self._sign_at = now + _SIGN_AFTER
+            self._sign_at = now + _SIGN_LOOK
             return
         self._sign_at, self._signed_at = None, now
         if self._connection is None or not self._signs():
