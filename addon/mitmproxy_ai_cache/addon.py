@@ -14,7 +14,7 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, isolation, memory_origin, mends, status_page, tuning, websockets
+from . import __version__, bridge, memory_origin, mends, status_page, tuning, websockets
 from .cache import Cache
 from .commands import Commands
 from .exchange import Exchange
@@ -23,6 +23,7 @@ from .isolation import Isolation
 from .messages import Response
 from .options import OPTIONS, SECRETS
 from .protocols.base import Ending
+from .proxy_users import ProxyUsers
 from .refusals import proxy_user_required
 from .scopes import PREFIX, Control, Scope, Scopes
 from .settings import Settings, SettingsError
@@ -62,7 +63,7 @@ class AICache:
         self._starting: asyncio.Task[None] | None = None
         self._complaints: set[str] = set()
         self._calls: dict[str, _Call] = {}
-        self._tunnel_users: dict[str, str] = {}
+        self._users = ProxyUsers()
         self._scopes = Scopes()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
         self._page = status_page.StatusPage(
@@ -207,7 +208,7 @@ class AICache:
         mends.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
 
     def client_disconnected(self, client: connection.Client) -> None:
-        self._tunnel_users.pop(client.id, None)
+        self._users.forget(client)
         left = [call for call in self._calls.values() if call.flow.client_conn.id == client.id]
         if left and self.cache is not None:
             for call in left:
@@ -221,12 +222,8 @@ class AICache:
                 self.cache.abandon(call.exchange)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        if self._isolates_users and flow.response is None:
-            user = self._proxy_user(flow)
-            if user is None:
-                flow.response = bridge.response_to(proxy_user_required(), flow.request.method)
-            else:
-                self._tunnel_users[flow.client_conn.id] = user
+        if self._isolates_users and flow.response is None and self._users.of_tunnel(flow) is None:
+            flow.response = bridge.response_to(proxy_user_required(), flow.request.method)
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         if not self._settings.eager:
@@ -257,7 +254,7 @@ class AICache:
         if bridge.is_for_us(flow):
             flow.response = bridge.response_to(await self._own_answer(flow), method)
             return
-        user = self._proxy_user(flow) if self._isolates_users else None
+        user = self._users.of(flow) if self._isolates_users else None
         if self._isolates_users and user is None:
             flow.response = bridge.response_to(proxy_user_required(), method)
             return
@@ -398,13 +395,6 @@ class AICache:
     @property
     def _isolates_users(self) -> bool:
         return self.cache is not None and self.cache.isolation.kind == "proxy-user"
-
-    def _proxy_user(self, flow: http.HTTPFlow) -> str | None:
-        """The user `proxyauth` has checked; else whom this request names; else whom its tunnel's CONNECT named."""
-        checked = flow.metadata.get("proxyauth")
-        named = checked[0] if checked else isolation.proxy_user(bridge.headers_from(flow.request.headers.fields))
-        flow.request.headers.pop("proxy-authorization", None)
-        return named or self._tunnel_users.get(flow.client_conn.id)
 
 
 def _to_user(line: str) -> None:

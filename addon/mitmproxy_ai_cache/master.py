@@ -65,7 +65,7 @@ class ProxyMaster(master.Master):
         self.options.set(*assignments)
 
     async def running(self) -> None:
-        if not self.options.scripts:
+        if self.options.ai_cache_tune_mitmproxy and not self.options.scripts:
             tuning.trust_messages()
         await super().running()
         if not self._errors.logger.has_errored:  # else `run` ends in a moment

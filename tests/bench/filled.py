@@ -42,7 +42,7 @@ def store(entries: int) -> Path:
     # What decides on the bytes is in the name: another version of the code begins another file.
     name = f"{entries}-{sqlite_file.VERSION}-{key_of(0)[:8]}-{entry_of('').pack_answer()[:4].decode()}.sqlite3"
     path = folder() / name
-    if path.exists():
+    if path.exists() and _entries_of(path) == entries:  # else it was deleted under a proxy, which began another one
         return path
     print(f"ai-cache: bench: filling {path} ...", file=sys.stderr, flush=True)
     unfinished = path.with_suffix(".unfinished")
@@ -51,6 +51,12 @@ def store(entries: int) -> Path:
     fill(unfinished, entries)
     unfinished.rename(path)
     return path
+
+
+def _entries_of(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        entries: int = connection.execute("SELECT entries FROM total").fetchone()[0]
+        return entries
 
 
 def fill(path: Path, entries: int) -> None:
