@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,7 +56,7 @@ class AICache:
     def __init__(self, announce: Callable[[str], None] | None = None, stream_all: bool = False) -> None:
         self.cache: Cache | None = None
         self._settings = Settings()
-        self._announce = announce or _to_user
+        self._announce = announce or bridge.to_user
         self._stream_all = stream_all
         self._running = False
         self._starting: asyncio.Task[None] | None = None
@@ -395,10 +394,3 @@ class AICache:
     @property
     def _isolates_users(self) -> bool:
         return self.cache is not None and self.cache.isolation.kind == "proxy-user"
-
-
-def _to_user(line: str) -> None:
-    if ctx.master.addons.get("consoleaddon"):
-        logger.info("%s", line)  # mitmproxy's full-screen interface has an event log, and stderr would break its screen
-    else:
-        print(line, file=sys.stderr, flush=True)

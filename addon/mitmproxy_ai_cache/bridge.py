@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -261,3 +262,12 @@ class Listeners:
         if not spec:
             raise scopes.WrongCall("no listener of this URL was opened by a call")
         ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])
+
+
+def to_user(line: str) -> None:
+    """What is said at the start, however little else is logged."""
+    if ctx.master.addons.get("consoleaddon"):
+        # mitmproxy's full-screen interface has an event log, and stderr would break its screen.
+        logging.getLogger("ai-cache").info("%s", line)
+    else:
+        print(line, file=sys.stderr, flush=True)
