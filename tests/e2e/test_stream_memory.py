@@ -59,8 +59,12 @@ class Streams:
 
     chunks: list[bytes]
     last: int
-    standing: int = 0
     _go_on: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def standing(self) -> int:
+        """How many bytes of the body a client has when its stream stands still."""
+        return sum(map(len, self.chunks[: -self.last]))
 
     def answer(self, request: Request) -> Reply:
         return Reply(self._chunks(), headers=SSE, framing="chunked")
@@ -68,7 +72,6 @@ class Streams:
     async def _chunks(self) -> AsyncIterator[bytes]:
         for chunk in self.chunks[: -self.last]:
             yield chunk
-        self.standing += 1
         assert await asyncio.to_thread(self._go_on.wait, 60)
         for chunk in self.chunks[-self.last :]:
             yield chunk
@@ -81,17 +84,25 @@ def chat(number: int) -> bytes:
     return json.dumps({"model": "m", "messages": [], "stream": True, "seed": number}).encode()
 
 
-async def read(client: Client, pause: float = 0) -> tuple[str, int, str]:
-    """How the client was answered, the size of the body and its digest; nothing is held here."""
-    seen, digest, size = await client.head(), hashlib.sha256(), 0
-    while data := await client.some():
-        digest.update(data)
-        size += len(data)
-        seen.body = b""
-        if pause:
-            await asyncio.sleep(pause)
-    client.leave()
-    return seen.cache, size, digest.hexdigest()
+@dataclass
+class Reader:
+    """Reads one answer, with `pause` seconds between two chunks, and holds nothing of it."""
+
+    client: Client
+    pause: float
+    size: int = 0
+
+    async def read(self) -> tuple[str, int, str]:
+        """How the client was answered, the size of the body and its digest."""
+        seen, digest = await self.client.head(), hashlib.sha256()
+        while data := await self.client.some():
+            digest.update(data)
+            self.size += len(data)
+            seen.body = b""
+            if self.pause:
+                await asyncio.sleep(self.pause)
+        self.client.leave()
+        return seen.cache, self.size, digest.hexdigest()
 
 
 def whole(chunks: list[bytes]) -> tuple[int, str]:
@@ -133,10 +144,10 @@ def measure(proxy: Process, streams: Streams, bodies: list[bytes], slow: int = 0
 
     async def run() -> tuple[float, list[tuple[str, int, str]]]:
         clients = [await Crowd(MODELS, body).send(proxy) for body in bodies]
-        pauses = [0.016 if number < slow else 0 for number in range(len(clients))]
-        reading = [asyncio.ensure_future(read(*one)) for one in zip(clients, pauses, strict=True)]
+        readers = [Reader(client, pause=0.016 if number < slow else 0) for number, client in enumerate(clients)]
+        reading = [asyncio.ensure_future(reader.read()) for reader in readers]
         async with asyncio.timeout(60):
-            while streams.standing < len(set(bodies)):
+            while any(reader.size < streams.standing for reader in readers):
                 await asyncio.sleep(0.05)
         await asyncio.sleep(1)  # till the last chunks are where they stay
         streaming = resident(proxy)
