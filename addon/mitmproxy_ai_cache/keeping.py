@@ -21,7 +21,7 @@ from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
-from .stores.cassettes import CassetteStore
+from .stores.cassettes.store import CassetteStore
 
 logger = logging.getLogger("ai-cache")
 

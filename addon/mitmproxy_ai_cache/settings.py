@@ -15,7 +15,8 @@ from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
 from .own_address import is_loopback
 from .profiles import named
 from .redact import Pattern, parse_pattern
-from .stores import CASSETTES, REDIS, redis_url
+from .stores import CASSETTES, REDIS
+from .stores.redis import url as redis_url
 from .vault import Vault
 
 

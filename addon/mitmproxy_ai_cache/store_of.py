@@ -7,7 +7,7 @@ from pathlib import Path
 from .recorded import key_of, rules_of
 from .settings import Settings
 from .stores import CASSETTES, Store, for_url
-from .stores.cassettes import CassetteStore
+from .stores.cassettes.store import CassetteStore
 
 
 def store_of(settings: Settings, writable: bool | None = None) -> Store:

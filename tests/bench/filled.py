@@ -18,8 +18,8 @@ from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.key import KeyRules, fingerprint
 from mitmproxy_ai_cache.messages import Headers, Request
 from mitmproxy_ai_cache.profiles import PROFILES
-from mitmproxy_ai_cache.stores import sqlite_file
-from mitmproxy_ai_cache.stores.sqlite import _INSERT
+from mitmproxy_ai_cache.stores.sqlite.file import VERSION, open_or_set_aside
+from mitmproxy_ai_cache.stores.sqlite.store import _INSERT
 
 from .material import HOST, KB, MB, NONCE, PATH, answer, chat
 
@@ -40,7 +40,7 @@ def folder() -> Path:
 def store(entries: int) -> Path:
     """A store of so many answers of 2 kB with their requests of 2 kB. Made where it is not there yet."""
     # What decides on the bytes is in the name: another version of the code begins another file.
-    name = f"{entries}-{sqlite_file.VERSION}-{key_of(0)[:8]}-{entry_of('').pack_answer()[:4].decode()}.sqlite3"
+    name = f"{entries}-{VERSION}-{key_of(0)[:8]}-{entry_of('').pack_answer()[:4].decode()}.sqlite3"
     path = folder() / name
     if path.exists() and _entries_of(path) == entries:  # else it was deleted under a proxy, which began another one
         return path
@@ -61,7 +61,7 @@ def _entries_of(path: Path) -> int:
 
 def fill(path: Path, entries: int) -> None:
     """Write the store in one go. What can be asked for lies evenly between the rest."""
-    connection = sqlite_file.open_or_set_aside(path)
+    connection = open_or_set_aside(path)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -500000")
     connection.execute("PRAGMA wal_autocheckpoint = 0")

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from mitmproxy_ai_cache.stores.sqlite import SqliteStore
+from mitmproxy_ai_cache.stores.sqlite.store import SqliteStore
 
 from . import filled, load
 from .figures import Figure, Goal, Sample, ratios

@@ -16,7 +16,7 @@ from corpus.recorded import Recorded, exchanges, needs_corpus
 from mitmproxy_ai_cache import framing, gate
 from mitmproxy_ai_cache.cassette import file
 from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.stores.cassettes import CassetteStore
+from mitmproxy_ai_cache.stores.cassettes.store import CassetteStore
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,9 @@ import pytest
 
 from harness import free_port
 from mitmproxy_ai_cache.selection import EVERYTHING, Selection
-from mitmproxy_ai_cache.stores import Store, StoreError, for_url, redis_walk
+from mitmproxy_ai_cache.stores import Store, StoreError, for_url
 from mitmproxy_ai_cache.stores.browsing import NoSuchPage
+from mitmproxy_ai_cache.stores.redis import walk
 from mitmproxy_ai_cache.vault import Vault
 from unit.test_browse import ENTRIES, PLENTY, SELECTIONS, expected, pages
 from valkey import Cluster, Valkey, started
@@ -70,10 +71,10 @@ def test_pages_hold_what_the_selection_takes_newest_first(url: str) -> None:
 
 
 def test_where_the_time_ends_the_next_page_goes_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_walk, "_LEAST", 4)
-    monkeypatch.setattr(redis_walk, "_MOST", 4)
-    monkeypatch.setattr(redis_walk, "_AHEAD", 6)
-    monkeypatch.setattr(redis_walk, "_MORE", 5)
+    monkeypatch.setattr(walk, "_LEAST", 4)
+    monkeypatch.setattr(walk, "_MOST", 4)
+    monkeypatch.setattr(walk, "_AHEAD", 6)
+    monkeypatch.setattr(walk, "_MORE", 5)
 
     async def run() -> None:
         async with opened(url) as store:

@@ -13,8 +13,8 @@ import pytest
 
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.selection import EVERYTHING, Selection
-from mitmproxy_ai_cache.stores import recent
-from mitmproxy_ai_cache.stores.redis import RedisStore
+from mitmproxy_ai_cache.stores.redis import recent
+from mitmproxy_ai_cache.stores.redis.store import RedisStore
 from valkey import Cluster, Valkey, started
 
 SORTED = [f"-{right}" for right in ("zadd", "zrem", "zrange", "zmscore", "zrandmember")]
@@ -176,8 +176,8 @@ def test_what_is_removed_between_two_pages_hides_nothing_else(url: str) -> None:
 
 
 def test_a_page_behind_more_of_the_same_time_than_are_read_together(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mitmproxy_ai_cache.stores.redis_walk._MORE", 3)
-    monkeypatch.setattr("mitmproxy_ai_cache.stores.redis_walk._AHEAD", 2)
+    monkeypatch.setattr("mitmproxy_ai_cache.stores.redis.walk._MORE", 3)
+    monkeypatch.setattr("mitmproxy_ai_cache.stores.redis.walk._AHEAD", 2)
 
     async def steps(store: RedisStore) -> None:
         assert await listed(store, limit=7) == [*range(50, 46, -1), *range(40, -1, -1)]

@@ -19,7 +19,7 @@ from harness import ROOT, free_port
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.stores import StoreError, leases
-from mitmproxy_ai_cache.stores.redis import RedisStore
+from mitmproxy_ai_cache.stores.redis.store import RedisStore
 from valkey import Authority, Cluster, Sentinel, TlsFront, Valkey, WithSentinel, started
 
 pytestmark = pytest.mark.slow
@@ -247,7 +247,7 @@ def test_no_call_fails_while_slots_move(tmp_path: Path) -> None:
 
 HOLDER = """
 import asyncio, sys
-from mitmproxy_ai_cache.stores.redis import RedisStore
+from mitmproxy_ai_cache.stores.redis.store import RedisStore
 
 async def run():
     store = RedisStore(sys.argv[1], 0)

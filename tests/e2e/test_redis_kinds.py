@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.stores import generations, near
-from mitmproxy_ai_cache.stores.redis import RedisStore
-from mitmproxy_ai_cache.stores.redis_errors import RIGHTS
+from mitmproxy_ai_cache.stores.redis import generations, near
+from mitmproxy_ai_cache.stores.redis.errors import RIGHTS
+from mitmproxy_ai_cache.stores.redis.store import RedisStore
 from valkey import Authority, Cluster, TlsFront, Valkey, WithSentinel, started
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 from harness import free_port
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.stores import Store, for_url
-from mitmproxy_ai_cache.stores.sqlite import SqliteStore
+from mitmproxy_ai_cache.stores.sqlite.store import SqliteStore
 from valkey import Valkey, started
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -347,7 +347,7 @@ def test_a_full_queue_keeps_no_answer_and_fails_no_call(
     fire: Callable[..., UnderFire], path: Path, tmp_path: Path
 ) -> None:
     short = tmp_path / "short.py"
-    short.write_text("from mitmproxy_ai_cache.stores import sqlite_thread\nsqlite_thread._QUEUE = 5\n")
+    short.write_text("from mitmproxy_ai_cache.stores.sqlite import thread\nthread._QUEUE = 5\n")
     under = fire(path, before=(short,))
     under.fill(0)
     with locked(path):

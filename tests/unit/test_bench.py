@@ -22,7 +22,7 @@ from mitmproxy_ai_cache import body, gate, protocols
 from mitmproxy_ai_cache.demo.provider import Provider, Reply
 from mitmproxy_ai_cache.messages import Request
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending
-from mitmproxy_ai_cache.stores.sqlite import SqliteStore
+from mitmproxy_ai_cache.stores.sqlite.store import SqliteStore
 
 
 def sample(requests: int, cpu: float = 1.0, p50: float = 0.001) -> Sample:

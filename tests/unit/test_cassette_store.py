@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.stores import cassettes
 from mitmproxy_ai_cache.stores.base import StoreError
-from mitmproxy_ai_cache.stores.cassettes import CassetteStore
+from mitmproxy_ai_cache.stores.cassettes import store as cassettes
+from mitmproxy_ai_cache.stores.cassettes.store import CassetteStore
 from unit.test_cassette_file import PLAIN, SYSTEM
 
 TEST = "tests/test_a.py::test_x"

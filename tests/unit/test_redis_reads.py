@@ -10,7 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import ResponseError
 
-from mitmproxy_ai_cache.stores.redis_reads import RedisReads
+from mitmproxy_ai_cache.stores.redis.reads import RedisReads
 
 
 class Server:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.settings import Settings, SettingsError
-from mitmproxy_ai_cache.stores.redis_url import Server, parse, shown
+from mitmproxy_ai_cache.stores.redis.url import Server, parse, shown
 
 GOOD = {
     "redis://": (Server("redis", (("localhost", 6379),)), "redis://localhost:6379"),

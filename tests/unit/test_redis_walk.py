@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.stores.browsing import NoSuchPage
-from mitmproxy_ai_cache.stores.recent import LAST_KEY
-from mitmproxy_ai_cache.stores.redis_walk import NEWEST, Place, is_place, place_in
+from mitmproxy_ai_cache.stores.redis.recent import LAST_KEY
+from mitmproxy_ai_cache.stores.redis.walk import NEWEST, Place, is_place, place_in
 
 TIMES = st.floats(min_value=0, max_value=1e12)
 KEYS = st.text("0123456789abcdef", min_size=1)

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mitmproxy_ai_cache.stores import generations, near
-from mitmproxy_ai_cache.stores.breaker import OPENS_AFTER, Breaker
-from mitmproxy_ai_cache.stores.generations import Generations
-from mitmproxy_ai_cache.stores.near import NearCache
-from mitmproxy_ai_cache.stores.redis_url import shown
-from mitmproxy_ai_cache.stores.write_queue import Write, WriteQueue
+from mitmproxy_ai_cache.stores.redis import generations, near
+from mitmproxy_ai_cache.stores.redis.breaker import OPENS_AFTER, Breaker
+from mitmproxy_ai_cache.stores.redis.generations import Generations
+from mitmproxy_ai_cache.stores.redis.near import NearCache
+from mitmproxy_ai_cache.stores.redis.url import shown
+from mitmproxy_ai_cache.stores.redis.write_queue import Write, WriteQueue
 
 
 def test_a_breaker_opens_after_failures_in_a_row_and_says_so_once() -> None:

@@ -15,10 +15,13 @@ import pytest
 
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.selection import Selection
-from mitmproxy_ai_cache.stores import SqliteStore, sqlite_browse, sqlite_file, sqlite_thread
+from mitmproxy_ai_cache.stores import SqliteStore
 from mitmproxy_ai_cache.stores.browsing import Page
 from mitmproxy_ai_cache.stores.sieve import Sieve
-from mitmproxy_ai_cache.stores.sqlite_search import UNKNOWN_RUN, Signer
+from mitmproxy_ai_cache.stores.sqlite import browse as sqlite_browse
+from mitmproxy_ai_cache.stores.sqlite import file as sqlite_file
+from mitmproxy_ai_cache.stores.sqlite import thread as sqlite_thread
+from mitmproxy_ai_cache.stores.sqlite.search import UNKNOWN_RUN, Signer
 from mitmproxy_ai_cache.vault import Vault
 from unit.test_browse import signed
 from unit.test_sqlite_store import entry as bare

@@ -24,9 +24,13 @@ from pathlib import Path
 import pytest
 
 from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.stores import SqliteStore, StoreError, for_url, health, sqlite, sqlite_file, sqlite_thread
-from mitmproxy_ai_cache.stores.sqlite_file import VERSION
-from mitmproxy_ai_cache.stores.sqlite_thread import StoreThread
+from mitmproxy_ai_cache.stores import SqliteStore, StoreError, for_url
+from mitmproxy_ai_cache.stores.sqlite import file as sqlite_file
+from mitmproxy_ai_cache.stores.sqlite import health
+from mitmproxy_ai_cache.stores.sqlite import store as sqlite
+from mitmproxy_ai_cache.stores.sqlite import thread as sqlite_thread
+from mitmproxy_ai_cache.stores.sqlite.file import VERSION
+from mitmproxy_ai_cache.stores.sqlite.thread import StoreThread
 
 ADDON = Path(__file__).resolve().parents[2] / "addon"
 PLENTY = 1 << 30

@@ -10,7 +10,7 @@ from typing import Any
 from ..options import SECRETS, default_store
 from ..settings import Settings, SettingsError
 from ..stores import REDIS
-from ..stores.redis_url import shown
+from ..stores.redis.url import shown
 from .proxy import add_options, failed
 from .sources import gather
 

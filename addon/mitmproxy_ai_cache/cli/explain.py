@@ -19,7 +19,7 @@ from ..settings import Settings, SettingsError
 from ..stats import Stats
 from ..store_of import directory_of, store_of
 from ..stores import CASSETTES, Store, StoreError
-from ..stores.cassettes import CassetteStore
+from ..stores.cassettes.store import CassetteStore
 from . import questions
 from .cassettes import DIRECTORY
 from .proxy import failed

@@ -16,8 +16,8 @@ from ..explain.shown import printable
 from ..settings import Settings, SettingsError
 from ..store_of import directory_of, store_of
 from ..stores import CASSETTES, Store, StoreError
-from ..stores.cassette_directory import CassetteDirectory
-from ..stores.cassettes import CassetteFile, CassetteStore
+from ..stores.cassettes.directory import CassetteDirectory
+from ..stores.cassettes.store import CassetteFile, CassetteStore
 from . import cassettes, replaying, run
 from .proxy import StartError, add_options, failed, proxy, settings_of
 

@@ -14,7 +14,7 @@ from ..settings import Settings
 from ..stats import Stats
 from ..store_of import directory_of
 from ..stores import CASSETTES, Store
-from ..stores.cassettes import CassetteStore
+from ..stores.cassettes.store import CassetteStore
 from . import credentials
 from .proxy import StartError
 

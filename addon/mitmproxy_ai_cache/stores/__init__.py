@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..vault import Vault
 from .base import Store, StoreError
 from .memory import MemoryStore
-from .redis_url import SCHEMES
-from .sqlite import SqliteStore
+from .redis.url import SCHEMES
+from .sqlite.store import SqliteStore
 
 __all__ = ["CASSETTES", "REDIS", "Store", "StoreError", "for_url"]
 
@@ -31,7 +31,7 @@ def for_url(url: str, max_size: int, writable: bool = True, near_size: int = 0, 
 
 def _store(url: str, max_size: int, writable: bool, near_size: int) -> Store:
     if url.startswith(REDIS):
-        from .redis import RedisStore  # only who uses it loads its client
+        from .redis.store import RedisStore  # only who uses it loads its client
 
         return RedisStore(url, near_size, writable)
     return MemoryStore(url, max_size) if url.startswith("memory:") else SqliteStore(url, max_size, writable)

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from ..entry import BrokenEntry, peek_answer, peek_head, peek_request
-from ..signature import UNKNOWN, signature
-from ..vault import is_sealed
-from .sqlite_file import BUSY
+from ...entry import BrokenEntry, peek_answer, peek_head, peek_request
+from ...signature import UNKNOWN, signature
+from ...vault import is_sealed
+from .file import BUSY
 
 UNKNOWN_RUN = "?"
 """Of what cannot be read."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ..cassette import names, parts
+from ...cassette import names, parts
 
 _ATTRIBUTES = """\
 # Written once by ai-cache; yours to change.

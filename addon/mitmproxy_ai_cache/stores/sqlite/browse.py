@@ -17,15 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..entry import Entry
-from ..selection import Selection
-from ..signature import Asked
-from ..vault import Vault
-from . import sqlite_file
-from .base import StoreError, StoreUnavailable
-from .browsing import Page, meant, number_of, rank_of
-from .sieve import Packed, Row, Search, Sieve, Unpack, sayable
-from .sqlite_search import UNKNOWN_RUN, last_signed
+from ...entry import Entry
+from ...selection import Selection
+from ...signature import Asked
+from ...vault import Vault
+from ..base import StoreError, StoreUnavailable
+from ..browsing import Page, meant, number_of, rank_of
+from ..sieve import Packed, Row, Search, Sieve, Unpack, sayable
+from . import file
+from .search import UNKNOWN_RUN, last_signed
 
 _SLICE = 0.01
 """Seconds of search before others get their turn."""
@@ -106,7 +106,7 @@ class SqliteBrowser:
     def _connect(self) -> sqlite3.Connection:
         """A connection that makes no file. Raises `StoreError`, `sqlite3.Error`."""
         if not self._writable:
-            return sqlite_file.open_as_it_is(self._path)
+            return file.open_as_it_is(self._path)
         if not self._path.exists():
             raise StoreUnavailable(f"{self._path} is not there")
         uri = f"{self._path.absolute().as_uri()}?mode=rw"

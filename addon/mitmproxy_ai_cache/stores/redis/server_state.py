@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from .breaker import PROBE_EVERY, Breaker
-from .redis_client import CONNECT
-from .redis_errors import explain
-from .redis_url import Server
+from .client import CONNECT
+from .errors import explain
+from .url import Server
 
 logger = logging.getLogger("ai-cache")
 

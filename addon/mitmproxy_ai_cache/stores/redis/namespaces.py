@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
+from .client import Client
 from .generations import GENERATION, Generations, generation_name
-from .redis_client import Client
 
 _KEYS = 2000
 """Keys that the server looks at in one piece: 0.2 ms."""

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .base import StoreError
+from ..base import StoreError
 
 logger = logging.getLogger("ai-cache")
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from ..entry import BrokenEntry
-from ..selection import Selection
-from ..vault import Vault
-from .browsing import place_of
+from ...entry import BrokenEntry
+from ...selection import Selection
+from ...vault import Vault
+from ..browsing import place_of
+from ..sieve import Row, Search, Unpack
+from .names import entry_name, parts
 from .recent import LAST_KEY, Member, Recent
-from .redis_names import entry_name, parts
-from .redis_values import RedisValues, Value, row_of
-from .sieve import Row, Search, Unpack
+from .values import RedisValues, Value, row_of
 
 _AHEAD, _MORE = 200, 500
 """Members that are read ahead: of all namespaces together at first, then of each that has no more."""

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import platformdirs
 
-from ..cassette import file, index, json_text, names, parts, similar
-from ..cassette.file import BrokenCassette, Cassette
-from ..cassette.index import Row
-from ..entry import Entry
-from ..replay import printable
-from .cassette_directory import CassetteDirectory
+from ...cassette import file, index, json_text, names, parts, similar
+from ...cassette.file import BrokenCassette, Cassette
+from ...cassette.index import Row
+from ...entry import Entry
+from ...replay import printable
+from .directory import CassetteDirectory
 
 logger = logging.getLogger("ai-cache")
 

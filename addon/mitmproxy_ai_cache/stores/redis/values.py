@@ -7,11 +7,11 @@ from typing import cast
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from ..entry import BrokenEntry, peek_head
-from ..vault import Vault
-from .redis_client import Client
-from .redis_names import key_of, parts
-from .sieve import Row
+from ...entry import BrokenEntry, peek_head
+from ...vault import Vault
+from ..sieve import Row
+from .client import Client
+from .names import key_of, parts
 
 _HEAD = 2048
 """Bytes of a value that are read for the head in it; where it is longer, all of them."""

@@ -13,7 +13,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterError
 
-from .redis_url import Server
+from .url import Server
 
 CONNECTIONS = 32
 """Look-ups on the wire at a time. One process gains nothing from more, and a fleet must share the server's 10,000."""

@@ -12,7 +12,7 @@ from typing import cast
 
 from redis.exceptions import ResponseError
 
-from .redis_client import Client
+from .client import Client
 
 _AT_ONCE = 16
 """Values in one answer: they are read one after the other."""

@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..cassette.file import BrokenCassette, NotWritable
-from ..entry import Entry
-from ..selection import Selection
-from . import cassette_browse
-from .base import Store, StoreError
-from .browsing import Page
-from .cassette_shelf import Settled, Shelf
-from .sieve import Packed
+from ...cassette.file import BrokenCassette, NotWritable
+from ...entry import Entry
+from ...selection import Selection
+from ..base import Store, StoreError
+from ..browsing import Page
+from ..sieve import Packed
+from . import browse
+from .shelf import Settled, Shelf
 
 logger = logging.getLogger("ai-cache")
 
@@ -165,7 +165,7 @@ class CassetteStore(Store):
         await self.flushed(deadline)
         first = [paths[0] for paths in self._shelf.paths.copy().values() if paths]
         rows = [(path, row) for path in first if (row := self._shelf.rows.get(path)) is not None]
-        return await cassette_browse.page(rows, self._whole, selection, after, limit, deadline)
+        return await browse.page(rows, self._whole, selection, after, limit, deadline)
 
     async def _whole(self, path: str) -> Entry | None:
         with suppress(OSError, BrokenCassette):

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from operator import itemgetter
 
-from ..cassette.index import Row
-from ..entry import Entry
-from ..selection import Selection
-from . import sieve
-from .browsing import Page, Rank, meant, place_of
-from .sieve import Search, Sieve
+from ...cassette.index import Row
+from ...entry import Entry
+from ...selection import Selection
+from .. import sieve
+from ..browsing import Page, Rank, meant, place_of
+from ..sieve import Search, Sieve
 
 Read = Callable[[str], Awaitable[Entry | None]]
 """The entry of a path with its request, or None where the file cannot be read."""

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import sqlite_file
-from .base import StoreError
+from ..base import StoreError
+from . import file
 from .health import Health
-from .sqlite_search import Signer
+from .search import Signer
 
 logger = logging.getLogger("ai-cache")
 
@@ -102,7 +102,7 @@ class StoreThread:
         self._lost = lost
         self._health = Health(failures, f"{path} keeps answers again" if writable else f"{path} can be read again")
         self._connection: sqlite3.Connection | None = None
-        self._files: sqlite_file.Files | None = None
+        self._files: file.Files | None = None
         self._damage: Exception | None = None
         self._over_budget = False
         self._pending_bytes = 0
@@ -131,7 +131,7 @@ class StoreThread:
 
     def look(self) -> None:
         """See to the file where `path` does not lead to it any more. Waits for nobody."""
-        if self.reader is None or sqlite_file.files_at(self.path) != self._files:
+        if self.reader is None or file.files_at(self.path) != self._files:
             self._nudge()
 
     @contextmanager
@@ -258,7 +258,7 @@ class StoreThread:
 
     def _failed_to(self, error: Exception, batch: list[Write], said: bool = False) -> str:
         self._over_budget = False  # the next write sees to it again
-        kind = sqlite_file.kind_of(error)
+        kind = file.kind_of(error)
         if kind == "damaged" and self._files is not None:
             self._damage = error
             said = True  # when it is set aside
@@ -291,19 +291,19 @@ class StoreThread:
 
     def _see_to_file(self) -> None:
         """Have connections to the file that `path` leads to. Raises what `_TROUBLE` lists."""
-        files = sqlite_file.files_at(self.path)
+        files = file.files_at(self.path)
         if self._damage is None and self.reader is not None and files == self._files:
             if self._connection is None and self._writable:
-                self._connection = sqlite_file.use_wal(sqlite_file.connect(self.path))
+                self._connection = file.use_wal(file.connect(self.path))
             return
         was, self._files = self._files, None
         damage = self._let_go()
         if damage is not None and self._writable:
-            sqlite_file.set_aside(self.path, f"it is damaged ({damage})", was)
+            file.set_aside(self.path, f"it is damaged ({damage})", was)
         elif was is not None:
-            sqlite_file.part_from(self.path, was)
+            file.part_from(self.path, was)
         reader = self._open()
-        self._files = sqlite_file.files_at(self.path)
+        self._files = file.files_at(self.path)
         with self.reader_lock:
             self.reader = reader
         if was is not None and damage is None:
@@ -313,9 +313,9 @@ class StoreThread:
     def _open(self) -> sqlite3.Connection:
         """The connection for look-ups; that for writes comes first, and makes the file."""
         if not self._writable:
-            return sqlite_file.open_as_it_is(self.path)
-        self._connection = sqlite_file.open_or_set_aside(self.path)
-        return sqlite_file.open_for_look_ups(self.path)
+            return file.open_as_it_is(self.path)
+        self._connection = file.open_or_set_aside(self.path)
+        return file.open_for_look_ups(self.path)
 
     def _let_go(self) -> Exception | None:
         """Close both connections. The damage that was met, by a look-up too."""
@@ -378,8 +378,8 @@ class StoreThread:
             pause = self._signer.step(self._connection)
             self._sign_at = None if pause is None else time.monotonic() + pause
         except _TROUBLE as error:
-            self._sign_at = now + (0.1 if sqlite_file.kind_of(error) == "locked" else _SIGN_LATER)
-            if sqlite_file.is_damage(error):
+            self._sign_at = now + (0.1 if file.kind_of(error) == "locked" else _SIGN_LATER)
+            if file.is_damage(error):
                 self._failed_to(error, [])
                 self._nudge()
 

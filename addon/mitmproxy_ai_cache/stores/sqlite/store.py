@@ -1,7 +1,7 @@
 """The default store: one SQLite file in the user's cache directory.
 
 Look-ups read on the event loop: with WAL a reader never waits for a writer, and a read of some kB from the page cache
-takes less than handing it to a thread. Whatever may wait is left to a thread, `sqlite_thread`. Several proxies may
+takes less than handing it to a thread. Whatever may wait is left to a thread, `thread`. Several proxies may
 share the file; it may be deleted or replaced under them.
 """
 
@@ -16,15 +16,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..entry import BrokenEntry, Entry
-from ..selection import Selection
-from . import sqlite_file
-from .base import Store, StoreError, StoreUnavailable
-from .browsing import Page
+from ...entry import BrokenEntry, Entry
+from ...selection import Selection
+from ..base import Store, StoreError, StoreUnavailable
+from ..browsing import Page
+from ..sieve import Packed
+from . import file
+from .browse import SqliteBrowser
 from .health import Health
-from .sieve import Packed
-from .sqlite_browse import SqliteBrowser
-from .sqlite_thread import StoreThread, Write
+from .thread import StoreThread, Write
 
 _INSERT = """
     INSERT INTO entry (key, created, used, expires, size, protocol, model, url, namespace, issued, answer, request)
@@ -42,7 +42,7 @@ _SETTLE = 0.2
 
 
 class SqliteStore(Store):
-    """`max_size` in bytes, as stored. Kinds of failure: those of `sqlite_file.kind_of`, `queue-full`, `too-large`,
+    """`max_size` in bytes, as stored. Kinds of failure: those of `file.kind_of`, `queue-full`, `too-large`,
     `broken-entry`. Keys are apart by namespace as it is, so it counts for `purge` alone."""
 
     waits = False
@@ -105,11 +105,11 @@ class SqliteStore(Store):
             try:
                 rows = reader.execute(sql, parameters).fetchall()
             except (sqlite3.Error, ValueError) as error:
-                if sqlite_file.is_damage(error):
+                if file.is_damage(error):
                     self._thread.damaged(error)
-                said = self._writable and sqlite_file.is_damage(error)  # when the file is set aside
+                said = self._writable and file.is_damage(error)  # when the file is set aside
                 what = f"cannot read {self.path} ({error}); calls go on as misses"
-                self._reading.failed(sqlite_file.kind_of(error), what, said)
+                self._reading.failed(file.kind_of(error), what, said)
                 raise StoreUnavailable(f"cannot read {self.path}: {error}") from error
         self._reading.succeeded()
         return rows

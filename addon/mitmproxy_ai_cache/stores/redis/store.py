@@ -4,7 +4,7 @@ One key per entry, written by one atomic `SET ... EX`; the server evicts by its 
 slow, frozen or gone costs a few calls their time budget; then the breaker opens and look-ups fail at once until a probe
 in the background finds it well again.
 
-What is kept there under which name: redis_names.py.
+What is kept there under which name: names.py.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ..entry import BrokenEntry, Entry
-from ..selection import Selection
-from . import redis_client
-from .base import Store, StoreError, StoreUnavailable
-from .browsing import NoSuchPage, Page, rank_of
+from ...entry import BrokenEntry, Entry
+from ...selection import Selection
+from ..base import Store, StoreError, StoreUnavailable
+from ..browsing import NoSuchPage, Page, rank_of
+from ..sieve import Packed
+from . import client
+from .browse import RedisBrowser
+from .client import CONNECT, CONNECTIONS, WRITE
+from .errors import answered
 from .generations import Generations, generation_name, new_token
 from .leases import CLAIM_TIMEOUT, Leases
+from .names import ENTRY, FOR_EVER, entry_name, generation_of, issued_name, joined, key_of, parts
 from .namespaces import Namespaces
 from .near import NearCache
+from .reads import RedisReads
 from .recent import Command, Recent
-from .redis_browse import RedisBrowser
-from .redis_client import CONNECT, CONNECTIONS, WRITE
-from .redis_errors import answered
-from .redis_names import ENTRY, FOR_EVER, entry_name, generation_of, issued_name, joined, key_of, parts
-from .redis_reads import RedisReads
-from .redis_url import parse
-from .redis_values import RedisValues
 from .server_state import ServerState
-from .sieve import Packed
+from .url import parse
+from .values import RedisValues
 from .write_queue import Name, Write, WriteQueue
 
 # When a connection breaks, not only redis-py's own errors come through: asyncio's transports have raised TypeError. So
@@ -56,7 +56,7 @@ _AT_ONCE = 8
 
 
 class RedisStore(Store):
-    """`url`: see redis_url.py. One that is not `writable` leaves the server as it is."""
+    """`url`: see url.py. One that is not `writable` leaves the server as it is."""
 
     purges_at_once = True
     _said_unordered = False
@@ -65,7 +65,7 @@ class RedisStore(Store):
         self._server = parse(url)
         self.url = self._server.shown
         self._writable = writable
-        self._client = redis_client.client(self._server)
+        self._client = client.client(self._server)
         together = self._server.kind != "cluster"
         self._reads = RedisReads(self._client, together)
         self._recent = Recent(self._client, together, self._say_unordered)
@@ -360,7 +360,7 @@ class RedisStore(Store):
         await self._recent.close()
         self._state.close()
         with suppress(Exception):
-            await asyncio.wait_for(redis_client.close(self._client), 1)
+            await asyncio.wait_for(client.close(self._client), 1)
 
     # Single flight
 

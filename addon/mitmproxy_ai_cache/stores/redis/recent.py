@@ -4,7 +4,7 @@
 
 An entry is written before its member and removed after it, so that an entry without a member is rare: its process died
 in between, its user may not write sorted sets, it is older than these sets, or the server has evicted the set. Such
-entries come last in a list (redis_browse.py). A member without an entry is no harm: the server evicts and expires
+entries come last in a list (browse.py). A member without an entry is no harm: the server evicts and expires
 entries without telling us, and whoever meets their members removes them.
 """
 
@@ -21,8 +21,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from .redis_client import Client
-from .redis_names import FOR_EVER, entry_name, recent_name
+from .client import Client
+from .names import FOR_EVER, entry_name, recent_name
 
 _SPARE = 86400
 """Seconds a set stays longer than its entries, so that its time to live is renewed once in as long."""

@@ -1,4 +1,4 @@
-"""Pages of a shared store: along the sorted sets that keep its order (redis_walk.py), then what is in none of them.
+"""Pages of a shared store: along the sorted sets that keep its order (walk.py), then what is in none of them.
 
 A server keeps its keys in no order, so for the rest all are looked at: those that are in no set are listed, name and
 head of each, and pages are read from that list once it is whole. Where the store is writable they are in the sets from
@@ -18,16 +18,16 @@ from itertools import groupby
 
 from redis.exceptions import ResponseError
 
-from ..entry import BrokenEntry
-from ..selection import Selection
-from ..vault import Vault
-from .browsing import NO_PAGE, NoSuchPage, Page, meant, number_of
+from ...entry import BrokenEntry
+from ...selection import Selection
+from ...vault import Vault
+from ..browsing import NO_PAGE, NoSuchPage, Page, meant, number_of
+from ..sieve import Row, Search, Sieve, Unpack
+from .names import generation_of, key_of, parts
 from .namespaces import Namespaces
 from .recent import Member, Recent
-from .redis_names import generation_of, key_of, parts
-from .redis_values import RedisValues
-from .redis_walk import Place, RedisWalk, is_place, place_in
-from .sieve import Row, Search, Sieve, Unpack
+from .values import RedisValues
+from .walk import Place, RedisWalk, is_place, place_in
 
 _NAMES, _AT_ONCE, _BODIES = 1000, 100, 16
 """Names that are looked up in the sets together; values that are fetched together: heads, and whole ones."""

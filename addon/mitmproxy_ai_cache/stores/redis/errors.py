@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from redis import exceptions
 from redis.asyncio.sentinel import MasterNotFoundError
 
-from .. import replay
-from .redis_url import Server
+from ... import replay
+from .url import Server
 
 _SORTED = "+zadd +zrem +zrange +zmscore +zrandmember +exists +ttl +expire +unlink"
 RIGHTS = f"+get +set +del +scan +dbsize +eval +mget +getrange {_SORTED} ~ai-cache:*"

@@ -1,0 +1,1 @@
+"""A store on a Redis, or a server that speaks as one, which several proxies share."""
