@@ -152,7 +152,8 @@ class Writer:
 
 def sound(path: Path) -> bool:
     with closing(sqlite3.connect(path)) as connection:
-        counted = connection.execute("SELECT count(*), sum(size) FROM entry").fetchone()
+        signatures = "SELECT ifnull(sum(length(signature)), 0) FROM search"
+        counted = connection.execute(f"SELECT count(*), sum(size) + ({signatures}) FROM entry").fetchone()
         total = connection.execute("SELECT entries, size FROM total").fetchone()
         return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)] and counted == total
 
