@@ -16,6 +16,7 @@ from mitmproxy.proxy import server_hooks
 from . import __version__, bridge, memory_origin, mends, status_page, tuning, websockets
 from .cache import Cache
 from .commands import Commands
+from .control import PREFIX, Control
 from .exchange import Exchange
 from .flight import Flight
 from .isolation import Isolation
@@ -24,7 +25,7 @@ from .options import OPTIONS, SECRETS
 from .protocols.base import Ending
 from .proxy_users import ProxyUsers
 from .refusals import proxy_user_required
-from .scopes import PREFIX, Control, Scope, Scopes
+from .scopes import Scope, Scopes
 from .settings import Settings, SettingsError
 from .store_of import store_of
 from .stores import CASSETTES, Store, StoreError

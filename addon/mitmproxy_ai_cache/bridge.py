@@ -16,8 +16,9 @@ from mitmproxy import ctx, http, log
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
-from . import own_address, scopes
+from . import own_address
 from .capture import Capture
+from .control import ControlCall, WrongCall
 from .messages import Headers, Request, Response
 from .options import LIST, Option, near
 from .policy import OUR_HEADERS
@@ -224,11 +225,11 @@ def will_be_local() -> bool:
     return all(own_address.is_loopback(mode.listen_host(ctx.options.listen_host)) for mode in modes)
 
 
-def control_call(flow: http.HTTPFlow) -> scopes.ControlCall:
+def control_call(flow: http.HTTPFlow) -> ControlCall:
     client, wire = flow.client_conn, flow.request
     headers = headers_from(wire.headers.fields)
     from_here = client.peername is not None and own_address.is_loopback(client.peername[0])
-    return scopes.ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1], from_here)
+    return ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1], from_here)
 
 
 class Listeners:
@@ -242,7 +243,7 @@ class Listeners:
         servers = ctx.master.addons.get("proxyserver")
         like = [server.mode for server in servers.servers if any(at[1] == port for at in server.listen_addrs)]
         if not like or not isinstance(like[0], mode_specs.RegularMode | mode_specs.UpstreamMode):
-            raise scopes.WrongCall("only regular and upstream proxies get more listeners")
+            raise WrongCall("only regular and upstream proxies get more listeners")
         for _ in range(3):  # somebody else may take the port in between
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
@@ -255,12 +256,12 @@ class Listeners:
                 self._opened[url] = spec
                 return url
             ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])
-        raise scopes.WrongCall("no listener could be opened; see the log of the proxy", 500)
+        raise WrongCall("no listener could be opened; see the log of the proxy", 500)
 
     async def close(self, url: str) -> None:
         spec = self._opened.pop(url, "")
         if not spec:
-            raise scopes.WrongCall("no listener of this URL was opened by a call")
+            raise WrongCall("no listener of this URL was opened by a call")
         ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])
 
 

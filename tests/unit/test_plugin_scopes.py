@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from mitmproxy_ai_cache import policy
+from mitmproxy_ai_cache.control import Control, ControlCall, WrongCall
 from mitmproxy_ai_cache.messages import Headers, Request
-from mitmproxy_ai_cache.scopes import Control, ControlCall, Scope, Scopes, WrongCall
+from mitmproxy_ai_cache.scopes import Scope, Scopes
 from mitmproxy_ai_cache.sequences import Sequences
 from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.stats import Stats
