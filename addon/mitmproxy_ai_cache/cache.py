@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from . import body as bodies
 from . import policy, protocols, refusals, replay
-from .dashboard.recent import asked_of
 from .entry import Entry
 from .exchange import Exchange
 from .explaining import Explainer
@@ -26,6 +25,7 @@ from .messages import Headers, Request, Response
 from .policy import CacheControl
 from .protocols.anything import error_for_host
 from .protocols.base import Call, Ending
+from .recent_calls import asked_of
 from .redact import credentials_of, redact_request
 from .sequences import Sequences, base, nth, number
 from .settings import Settings

@@ -98,7 +98,7 @@ class Commands:
 
 async def _reasons(cache: Cache, flow: http.HTTPFlow) -> list[str]:
     from .dashboard import reasons, why  # with what the status page is made of: only where somebody asks
-    from .dashboard.recent import Asked
+    from .recent_calls import Asked
 
     seen = flow.metadata[METADATA]
     found = [f"{seen['status']}: {reasons.sentence(seen['status'], seen['reason'])}"]

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from . import log_line, replay, savings, units
-from .dashboard.recent import Recent
 from .entry import Entry
 from .exchange import Exchange
 from .flight import LiveStream
 from .histogram import CALL, LOOK_UP, Histogram
 from .protocols.base import Ending
+from .recent_calls import Recent
 from .savings import Ledger, Row, Saved
 from .usage import NONE, Usage
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.dashboard import rendering, shown
 from mitmproxy_ai_cache.dashboard.chart import HEIGHT, WIDTH, chart
-from mitmproxy_ai_cache.dashboard.recent import SHOWN, STEP, Recent
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.exchange import Exchange
 from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.recent_calls import SHOWN, STEP, Recent
 from status_page import Page
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from .. import units
 from ..cache import Cache
+from ..recent_calls import STEP, Seen
 from ..savings import dollars
 from ..stats import Totals
 from . import rendering
 from .chart import chart
 from .guard import Access
-from .recent import STEP, Seen
 
 ROWS = 50
 _SPANS = {"10m": (60, 1), "1h": (60, 6)}

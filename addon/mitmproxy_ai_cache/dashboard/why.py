@@ -10,8 +10,8 @@ from .. import body as bodies
 from ..cache import Cache
 from ..entry import Entry
 from ..explain import Explanation, Miss, Recorded
+from ..recent_calls import Asked
 from ..selection import Selection
-from .recent import Asked
 
 _ENTRIES, _BYTES = 1000, 64 << 20
 """The newest entries that a request is compared with, and what they may take together."""

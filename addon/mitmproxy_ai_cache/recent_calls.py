@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .. import policy
-from ..exchange import Exchange
-from ..isolation import CREDENTIAL_HEADERS, Isolation
-from ..key import counting_headers, public_query
-from ..messages import Headers, Request
-from ..settings import Settings
+from . import policy
+from .exchange import Exchange
+from .isolation import CREDENTIAL_HEADERS, Isolation
+from .key import counting_headers, public_query
+from .messages import Headers, Request
+from .settings import Settings
 
 SHOWN = 200
 """Calls that are remembered."""
