@@ -18,7 +18,8 @@ import pytest
 from harness import ROOT, free_port
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.settings import Settings
-from mitmproxy_ai_cache.stores import StoreError, leases
+from mitmproxy_ai_cache.stores import StoreError
+from mitmproxy_ai_cache.stores.redis import leases
 from mitmproxy_ai_cache.stores.redis.store import RedisStore
 from valkey import Authority, Cluster, Sentinel, TlsFront, Valkey, WithSentinel, started
 
