@@ -134,8 +134,16 @@ def _with_known_schemas(body: dict[str, Json], rules: Rules | None) -> dict[str,
             except TypeError:  # numbers that orjson cannot write: one by one, as everything else
                 continue
             if len(plain) <= _KNOWN_SIZE:
-                known[name] = _schema_form(plain)
+                last, form = _last_forms.get(name, (b"", None))
+                if form is None or plain != last:
+                    form = _schema_form(plain)
+                    _last_forms[name] = plain, form
+                known[name] = form
     return body | known if known else body
+
+
+_last_forms: dict[str, tuple[bytes, orjson.Fragment]] = {}
+"""The last canonical form of each member of `SCHEMA_ROOTS`: to compare takes less than to hash."""
 
 
 @lru_cache(maxsize=32)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
+from functools import lru_cache
 from urllib.parse import unquote
 
 from .body import Body
@@ -32,6 +33,10 @@ KEY_PREFIXES = (
 
 _SIGNED_PARAMETERS = "x-amz-"
 """Query parameters of a presigned URL (SigV4): dates and signatures, never the call itself."""
+
+
+Address = tuple[str, str, int, str, str, str]
+"""Scheme, host, port, authority, Host header and path of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +124,51 @@ class KeyRules:
 def fingerprint(call: Call, request: Request, scope: Iterable[bytes], rules: KeyRules) -> str:
     """The key, 64 hex digits. `scope` is the isolation scope and the namespace."""
     kind, body = body_bytes(call, rules)
-    target, path = target_of(request, rules.aliases)
-    parts = [
-        SCHEMA,
-        *_counted(scope),
-        _bytes(request.method),
-        *target,
-        _bytes(path),
-        _bytes(public_query(request.query)),
-        call.protocol.name.encode(),
-        b"stream" if call.stream else b"whole",
-        *_counted(header_lines(call, request, rules.headers)),
+    head = _head(
+        tuple(scope),
+        request.method,
+        _address(request),
+        rules.aliases,
+        public_query(request.query),
+        call.protocol.name,
+        call.stream,
+        tuple(header_lines(call, request, rules.headers)),
         kind,
-    ]
+    )
     digest = hmac.new(rules.secret, digestmod=hashlib.sha256) if rules.secret else hashlib.sha256()
-    digest.update(b"".join([len(part).to_bytes(8, "big") + part for part in parts]))
+    digest.update(head)
     digest.update(len(body).to_bytes(8, "big"))
     digest.update(body)  # by itself: the body may be long, and joining would copy it
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _head(
+    scope: tuple[bytes, ...],
+    method: str,
+    address: Address,
+    aliases: tuple[Alias, ...],
+    query: str,
+    protocol: str,
+    stream: bool,
+    headers: tuple[bytes, ...],
+    kind: bytes,
+) -> bytes:
+    """All that is before the body in what the key is computed of. A client's calls seldom differ in it."""
+    target, path = _target(address, aliases)
+    parts = [
+        SCHEMA,
+        *_counted(scope),
+        _bytes(method),
+        *target,
+        _bytes(path),
+        _bytes(query),
+        protocol.encode(),
+        b"stream" if stream else b"whole",
+        *_counted(headers),
+        kind,
+    ]
+    return b"".join([len(part).to_bytes(8, "big") + part for part in parts])
 
 
 def body_bytes(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:
@@ -171,17 +203,25 @@ def _counted(parts: Iterable[bytes]) -> list[bytes]:
 
 def target_of(request: Request, aliases: Iterable[Alias]) -> tuple[list[bytes], str]:
     """Scheme, address and Host header, or the alias that stands for them; and the path."""
+    return _target(_address(request), aliases)
+
+
+def _address(request: Request) -> Address:
+    return request.scheme, request.host, request.port, request.authority, request.headers.get("host"), request.path
+
+
+def _target(address: Address, aliases: Iterable[Alias]) -> tuple[list[bytes], str]:
+    scheme, host, port, authority, host_header, path = address
     target = [
-        request.scheme.encode(),
-        _bytes(request.host.lower()),
-        str(request.port).encode(),
-        *sorted({_bytes(name.lower()) for name in (request.authority, request.headers.get("host")) if name}),
+        scheme.encode(),
+        _bytes(host.lower()),
+        str(port).encode(),
+        *sorted({_bytes(name.lower()) for name in (authority, host_header) if name}),
     ]
-    path = request.path
     for alias in aliases:
         if alias.of_path and alias.pattern.match(path):
             path = alias.name
-        elif not alias.of_path and alias.pattern.match(request.host):
+        elif not alias.of_path and alias.pattern.match(host):
             target = [b"alias", _bytes(alias.name)]
     return _counted(target), path
 
