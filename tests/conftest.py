@@ -37,6 +37,13 @@ STORE = os.environ.get("AI_CACHE_TEST_STORE", "sqlite")
 
 
 @pytest.fixture
+def patient_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores on a server, in this process, that give it longer to answer than a starved machine takes for TLS."""
+    for place in ("client", "server_state", "store"):
+        monkeypatch.setattr(f"mitmproxy_ai_cache.stores.redis.{place}.CONNECT", 30.0)
+
+
+@pytest.fixture
 def lasting_store() -> None:
     """For tests whose proxies find what another one has kept."""
     if STORE == "memory":

@@ -1,4 +1,4 @@
-"""A shared store is browsed like any other, though its server keeps no order."""
+"""A shared store is browsed like any other: newest first, by the same conditions, a page at a time."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from mitmproxy_ai_cache.stores.redis.errors import RIGHTS
 from mitmproxy_ai_cache.stores.redis.store import RedisStore
 from valkey import Authority, Cluster, TlsFront, Valkey, WithSentinel, started
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("patient_stores")]
 
 KINDS = ["one", "database", "unix", "acl", "tls", "client certificate", "sentinel", "cluster", "tls cluster"]
 PLENTY = 1 << 20
