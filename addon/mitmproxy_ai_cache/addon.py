@@ -187,8 +187,9 @@ class AICache:
     def _first_line(self, store: Store, entries: int) -> str:
         settings, isolation = self._settings, self._isolation().kind
         why = f" ({settings.mode_why})" if settings.mode_why else ""
+        noun = "entry" if entries == 1 else "entries"
         apart = "" if isolation == "none" else f", entries apart by {isolation}"
-        return f"ai-cache: mode {settings.mode}{why}, store {store.url}, {entries} entries{apart}"
+        return f"ai-cache: mode {settings.mode}{why}, store {store.url}, {entries} {noun}{apart}"
 
     def done(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._stop(), name="ai-cache stop")
@@ -196,6 +197,8 @@ class AICache:
     async def _stop(self) -> None:
         self._running = False
         await self._page.close()
+        for call in [call for call in self._calls.values() if call.exchange.status]:
+            self._finish(call.flow, Ending.ABORTED)  # mitmproxy cuts its connection and says no more of it
         cache, self.cache = self.cache, None  # what still comes passes, or is refused by a strict replay
         if cache is not None:
             await cache.close()

@@ -56,6 +56,7 @@ class Cache:
         self.allowed = HostList(settings.allow_hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
         self.stats = stats or Stats(store.failures)
+        self.stats.dropped = lambda: store.dropped
         self.stats.json_lines = settings.log_format == "json"
         self.sequences = Sequences()
         self._explainer = Explainer(settings, store, self.registry)

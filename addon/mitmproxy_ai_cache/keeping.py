@@ -19,7 +19,7 @@ from .protocols.base import Answer, Call, Ending, Verdict
 from .redact import Pattern, redact, redact_fields
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
-from .stats import Stats
+from .stats import GIVEN_UP, Stats
 from .stores import Store, StoreError
 from .stores.cassettes.store import CassetteStore
 
@@ -132,7 +132,7 @@ class Keeper:
             entry = await asyncio.to_thread(without_secrets, entry, patterns)
         stored = await self._put(entry)
         self.land(exchange, entry)
-        self.stats.forwarded(exchange, "stored" if stored else "store-dropped", entry)
+        self.stats.forwarded(exchange, "stored" if stored else GIVEN_UP, entry)
         if stored and self.settings.mode == "refresh" and number(entry.key) == 1:
             await self._forget_tail(entry, self.sequences_of(exchange))
 

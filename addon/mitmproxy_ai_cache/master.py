@@ -97,7 +97,7 @@ def quiet_logs(level: int, json_lines: bool = False) -> None:
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = super().format(record).partition("\nTry specifying a different port")[0]  # by an option of mitmproxy's
         return text if text.startswith("ai-cache") else f"ai-cache: mitmproxy: {text}"
 
 

@@ -99,8 +99,8 @@ class Recent:
                 exchange.reason,
                 note,
                 call.protocol.name if call is not None else "",
-                call.model[:_LONGEST] if call is not None else "",
-                exchange.request.host[:_LONGEST],
+                _shortened(call.model) if call is not None else "",
+                _shortened(exchange.request.host),
                 call is not None and call.stream,
                 exchange.status_code,
                 exchange.seconds(),
@@ -147,6 +147,10 @@ class Recent:
         while len(self._asked) > SHOWN or self._size > _ALL:
             _, gone = self._asked.popitem(last=False)
             self._size -= len(gone.request.body or b"")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "\u2026"
 
 
 def asked_of(exchange: Exchange, settings: Settings, isolation: Isolation) -> Asked | None:

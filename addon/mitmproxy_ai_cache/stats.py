@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from . import log_line, replay, savings, units
@@ -25,6 +25,9 @@ _REMEMBERED = 100_000
 SAMPLED_OFTEN = 3
 """One answer served this often to a call that samples deserves a word in the summary."""
 
+
+GIVEN_UP = "store-dropped"
+"""Why an answer is not stored that the store did not take, or could not write."""
 
 _EXPLAINED = 100
 """Refused calls that a report tells of."""
@@ -68,11 +71,14 @@ class Stats:
         """Of calls, by status."""
         self.store_failures = Counter() if store_failures is None else store_failures
         """What went wrong with the store, by kind; the store counts it."""
+        self.dropped: Callable[[], int] = lambda: 0
+        """How many writes the store gave up, at once or later."""
         self.calls = 0
         self.statuses: Counter[str] = Counter()
         self.reasons: Counter[tuple[str, str]] = Counter()
         """(status, reason)"""
         self.stored = 0
+        """What the store took; it may give some of it up later, see `kept`."""
         self.not_stored: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """Requests that a replay or `fail_mode` refused, by host."""
@@ -219,7 +225,12 @@ class Stats:
         hits, stale, misses = self.statuses["HIT"], self.statuses["STALE"], self.statuses["MISS"]
         refused = self.missed + self.refused.total()
         others = self.statuses["REFRESH"], self.statuses["BYPASS"]
-        return Totals(self.calls, hits, stale, collapsed, misses, *others, self.stored, refused, saved)
+        return Totals(self.calls, hits, stale, collapsed, misses, *others, self.kept()[0], refused, saved)
+
+    def kept(self) -> tuple[int, Counter[str]]:
+        """How many answers are stored, and why others are not; as far as the store has got with writing."""
+        lost = min(self.stored, max(0, self.dropped() - self.not_stored[GIVEN_UP]))
+        return self.stored - lost, self.not_stored + Counter({GIVEN_UP: lost})
 
     def summary(self) -> list[str]:
         """A few lines for a person."""
@@ -230,7 +241,8 @@ class Stats:
             for name in ("HIT", "MISS", "BYPASS", "REFRESH", "STALE")
             if self.statuses[name]
         )
-        lines = [f"{self.calls} AI {'call' if self.calls == 1 else 'calls'}: {counts or 'none'}; {self.stored} stored"]
+        stored, not_stored = self.kept()
+        lines = [f"{self.calls} AI {'call' if self.calls == 1 else 'calls'}: {counts or 'none'}; {stored} stored"]
         saved = self.totals().saved
         if said := savings.in_words(saved, units.human_duration):
             lines[0] += f"; saved {said}"
@@ -240,7 +252,7 @@ class Stats:
             for (status, reason), count in self.reasons.most_common()
             if reason != "no-entry"
         ]
-        lines += [f"  not stored, {reason}: {count}" for reason, count in self.not_stored.most_common()]
+        lines += [f"  not stored, {reason}: {count}" for reason, count in not_stored.most_common()]
         if self.store_failures:
             kinds = ", ".join(f"{kind} {count}" for kind, count in self.store_failures.most_common())
             lines.append(f"  store failures: {kinds}")
@@ -272,12 +284,13 @@ class Stats:
 
     def as_json(self) -> dict[str, object]:
         """The report of a run."""
+        stored, not_stored = self.kept()
         return {
             "calls": self.calls,
             "statuses": dict(self.statuses),
             "reasons": {f"{status} {reason}": count for (status, reason), count in self.reasons.items()},
-            "stored": self.stored,
-            "not_stored": dict(self.not_stored),
+            "stored": stored,
+            "not_stored": dict(not_stored),
             "store_failures": dict(self.store_failures),
             "saved": self.totals().saved.as_json(),
             "refused": dict(self.refused),

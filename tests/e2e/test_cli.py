@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def test_the_first_line_says_mode_store_and_entries(run: Run, tmp_path: Path) ->
     store = f"sqlite:///{tmp_path}/s.sqlite3"
     run("run", *WITH_PROVIDER, "--store", store, "--", *curl())
     again = run("run", "--store", store, "--mode", "read-only", "--", "true")
-    assert again.stderr.splitlines()[0] == f"ai-cache: mode read-only, store {store}, 1 entries"
+    assert again.stderr.splitlines()[0] == f"ai-cache: mode read-only, store {store}, 1 entry"
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,43 @@ def test_serve_runs_until_it_is_told_to_stop(environ: dict[str, str], tmp_path: 
     client.close()
     assert served.stop(signal.SIGINT) == 0
     served.wait_for(re.compile("2 AI calls: 1 HIT, 1 MISS; 1 stored"))
+
+
+def test_a_stream_that_the_end_cuts_is_counted(
+    environ: dict[str, str], tmp_path: Path, providers: FakeProviders
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+        await asyncio.sleep(600)
+
+    providers.answer = lambda request: Reply(
+        chunks(), headers=(("content-type", "text/event-stream"),), framing="chunked"
+    )
+    arguments = [AI_CACHE, "serve", "--port", "0", *WITH_PROVIDER]
+    served = Process(arguments, environ, tmp_path / "data" / "ai-cache" / "ca").start()
+    body = b'{"model":"m","messages":[],"stream":true}'
+    command = ["curl", "-sN", "-x", served.url, "--cacert", str(served.ca), OPENAI, "-d", body.decode()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline()
+        assert served.stop(signal.SIGINT) == 0
+    served.wait_for(re.compile("MISS .*not stored: truncated"))
+    served.wait_for(re.compile("1 AI call: 1 MISS; 0 stored"))
+
+
+def test_where_nothing_can_be_recorded_nothing_is_bought(run: Run, tmp_path: Path, providers: FakeProviders) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run("record", "file/below", *WITH_PROVIDER, "--", *curl())
+    assert (done.returncode, done.stdout, len(providers.calls)) == (125, "", 0)
+    assert done.stderr == "ai-cache: no recordings can be made at file/below: Not a directory\n"
+
+
+def test_a_recording_that_cannot_be_written_fails_its_run(run: Run, tmp_path: Path) -> None:
+    command = f"rm -r tapes; touch tapes; {shlex.join(curl())}"
+    done = run("record", "tapes", *WITH_PROVIDER, "--", "sh", "-c", command)
+    assert (done.returncode, '"hi"' in done.stdout) == (100, True)
+    assert "1 AI call: 1 MISS; 0 stored" in done.stderr
+    assert "record failed: 1 answer could not be written" in done.stderr
 
 
 def test_settings_come_from_flag_then_environment_then_file(run: Run, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import hashlib
 import json
@@ -20,6 +21,7 @@ import pytest
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.stores.base import StoreError
 from mitmproxy_ai_cache.stores.cassettes import store as cassettes
+from mitmproxy_ai_cache.stores.cassettes.directory import CassetteDirectory
 from mitmproxy_ai_cache.stores.cassettes.store import CassetteStore
 from unit.test_cassette_file import PLAIN, SYSTEM
 
@@ -430,6 +432,22 @@ async def test_an_entry_that_cannot_be_written_is_counted_and_breaks_nothing(tmp
         store.put(replace(recording("Hello"), url="\ue0001"))
         await store.flushed()
         assert store.dropped == 1
+        store.put(recording("Hello"))
+    assert len(tree(tmp_path)) == 1
+
+
+@runs
+async def test_a_full_disk_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with opened(tmp_path) as store:
+        with monkeypatch.context() as disk:
+            disk.setattr(CassetteDirectory, "write", full)
+            store.put(recording("Hello"))
+            await store.flushed()
+        assert (store.dropped, store.failures["disk"]) == (1, 1)
+        assert tree(tmp_path) == {}
         store.put(recording("Hello"))
     assert len(tree(tmp_path)) == 1
 

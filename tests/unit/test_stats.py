@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -187,6 +188,15 @@ def test_savings_are_tokens_dollars_and_who_has_no_price() -> None:
     assert f"${saved.dollars:.4f}" in summary[0]
     assert summary[1].startswith("  6 calls of unknown price (")
     assert "; nonsense-1 at api.openai.com: 2" in summary[1]
+
+
+def test_what_the_store_gives_up_later_is_not_called_stored() -> None:
+    stats = run(_mixed).stats
+    stats.dropped = lambda: 2
+    assert stats.kept() == (3, stats.not_stored + Counter({"store-dropped": 2}))
+    assert "; 3 stored; " in stats.summary()[0]
+    assert "  not stored, store-dropped: 2" in stats.summary()
+    assert (stats.as_json()["stored"], stats.totals().stored) == (3, 3)
 
 
 def test_summary_report_and_metrics_agree_to_the_last_token() -> None:

@@ -157,6 +157,13 @@ def test_ls_shows_fifty_or_as_many_as_are_asked_for(run: Run, store: Callable[..
     ]
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=str)
+def test_a_list_that_is_cut_says_so_also_to_programs(more: list[str], run: Run, store: Callable[..., str]) -> None:
+    url = store(*(made(number) for number in range(60)))
+    said = f"ai-cache: 50 of 60 entries in {url}; --all shows all of them\n"
+    assert [run("ls", *more, *all, "--store", url).errors for all in ([], ["--all"])] == [said, ""]
+
+
 CONDITIONS: list[tuple[list[str], list[int]]] = [
     (["--model", "gpt-4o*"], [3, 1]),
     (["--host", "*.azure.com"], [2]),
@@ -385,6 +392,11 @@ def test_an_export_replaces_no_file_unasked_and_is_its_owners_alone(
     assert [path.name for path in tmp_path.glob(".x*")] == []
 
 
+def test_an_export_into_no_directory_says_so(run: Run, store: Callable[..., str], tmp_path: Path) -> None:
+    said = run("export", "nowhere/x.jsonl", "--store", store(made()))
+    assert (said, said.code, said.errors) == ("", 2, f"ai-cache: there is no directory {tmp_path}/nowhere\n")
+
+
 def test_keys_that_will_differ_are_said(run: Run, store: Callable[..., str]) -> None:
     said = run("export", "x.har", "--store", store(made(1, key="ab" * 32), made(2)))
     assert "1 of them will have another key" in said.errors
@@ -419,6 +431,31 @@ def test_a_har_says_what_the_standard_asks_for() -> None:
 
 
 # rm
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=str)
+def test_rm_leaves_alone_what_is_no_store(dry: list[str], run: Run, tmp_path: Path) -> None:
+    """Only a proxy, which must start whatever is there, sets such a file aside."""
+    notes = tmp_path / "notes.txt"
+    notes.write_text("keep me")
+    for path in (notes, tmp_path / "nothing"):
+        said = run("rm", "--all", *dry, "--store", f"sqlite:///{path}")
+        assert (said, said.code, said.errors.count("\n")) == ("", 2, 1)
+    assert notes.read_text() == "keep me"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt"]
+
+
+def test_a_dry_run_writes_nothing(run: Run, store: Callable[..., str], tmp_path: Path) -> None:
+    url = store(made())
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "1 entry would be removed" in run("rm", "--all", "--dry-run", "--store", url)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_key_may_be_typed_in_capitals(run: Run, store: Callable[..., str]) -> None:
+    entry = made()
+    url = store(entry)
+    assert run("show", entry.key[:12].upper(), "--store", url).code == 0
 
 
 def test_rm_json_names_the_keys(run: Run, store: Callable[..., str]) -> None:

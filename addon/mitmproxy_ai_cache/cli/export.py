@@ -193,6 +193,8 @@ def _written(target: str, force: bool) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     path = Path(target)
+    if not path.absolute().parent.is_dir():
+        raise WrongUsage(f"there is no directory {path.absolute().parent}")
     if path.exists() and not force:
         raise WrongUsage(f"{target} is there already; --force replaces it")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

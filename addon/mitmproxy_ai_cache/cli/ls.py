@@ -47,20 +47,22 @@ async def _list(arguments: argparse.Namespace) -> int:
     selection = stored.selected(arguments, now)
     async with stored.opened(arguments) as store:
         found = stored.walk(store, selection, "searching", arguments.limit)
+        shown = 0
         if arguments.json:
             async for entry in found:
                 records.put(records.record(entry))
-            return 0
-        from .tables import Table
+                shown += 1
+        else:
+            from .tables import Table
 
-        with Table(records.COLUMNS) as table:
-            async for entry in found:
-                table.add(records.row(entry, now))
-        if sys.stderr.isatty() or not table.rows:
-            count = await store.count()
-            stored.say(f"{table.rows:,} of {count:,} entries in {store.url}" + _hint(table.rows, count, arguments))
+            with Table(records.COLUMNS) as table:
+                async for entry in found:
+                    table.add(records.row(entry, now))
+            shown = table.rows
+        count = await store.count()
+        cut = shown == arguments.limit < count
+        if cut or not (shown or arguments.json) or (sys.stderr.isatty() and not arguments.json):
+            entries = "entry" if count == 1 else "entries"
+            more = "; --all shows all of them" if cut else ""
+            stored.say(f"{shown:,} of {count:,} {entries} in {store.url}{more}")
     return 0
-
-
-def _hint(shown: int, count: int, arguments: argparse.Namespace) -> str:
-    return "; --all shows all of them" if shown == arguments.limit < count else ""

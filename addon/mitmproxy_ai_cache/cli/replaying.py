@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import units
 from ..settings import Settings
-from ..stats import Stats
+from ..stats import GIVEN_UP, Stats
 from ..store_of import directory_of
 from ..stores import CASSETTES, Store
 from ..stores.cassettes.store import CassetteStore
@@ -50,8 +50,10 @@ def _duration(text: str) -> float:
 
 
 def check(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Raises `StartError` where a replay cannot work, with what to do."""
+    """Raises `StartError` where a replay or a recording cannot work, with what to do."""
     cassettes = settings.store.startswith(CASSETTES)
+    if cassettes and settings.stores:
+        _make(directory_of(settings))
     if settings.mode != "replay":
         return
     if cassettes and not directory_of(settings).is_dir():
@@ -59,6 +61,16 @@ def check(settings: Settings, arguments: argparse.Namespace) -> None:
         raise StartError(f"there are no recordings at {folder}; make them with: ai-cache record {folder} -- COMMAND")
     if not cassettes and (arguments.strict_unused or arguments.max_age is not None):
         raise StartError("--strict-unused and --max-age look at cassettes; this store has none")
+
+
+def _make(folder: Path) -> None:
+    """Before anything is bought that could not be recorded."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"no recordings can be made at {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise StartError(f"no recordings can be made at {folder}: it may not be written to")
 
 
 def placeholders(environ: Mapping[str, str], folder: Path, keep: bool) -> tuple[dict[str, str], list[str]]:
@@ -85,6 +97,13 @@ def _text(path: str | Path) -> str:
 def verdict(stats: Stats, store: Store | None, arguments: argparse.Namespace) -> list[str]:
     """Why this replay fails its run, a line each; nothing where all is well."""
     return [*_of_calls(stats, arguments.min_hits), *_of_files(store, arguments)]
+
+
+def unrecorded(stats: Stats) -> list[str]:
+    """Why this recording fails its run: what was bought and is not there to be replayed."""
+    lost = stats.kept()[1][GIVEN_UP]
+    kinds = ", ".join(kind for kind, _ in stats.store_failures.most_common())
+    return [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost else []
 
 
 def _of_calls(stats: Stats, min_hits: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from ..replay import printable
 from ..stats import Stats
+
+_NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write(path: Path, text: str, *, append: bool = False) -> None:
@@ -50,7 +53,7 @@ def as_markdown(stats: Stats, problems: Sequence[str], mode: str) -> str:
     if counts:
         names, numbers = zip(*counts, strict=True)
         lines += ["", f"| {' | '.join(names)} | stored |", "|" + "---:|" * (len(names) + 1)]
-        lines += [f"| {' | '.join(map(str, numbers))} | {stats.stored} |", ""]
+        lines += [f"| {' | '.join(map(str, numbers))} | {stats.kept()[0]} |", ""]
     for miss in stats.misses[:20]:
         lines += ["```", *(printable(line, 400).replace("`", "'") for line in (miss.line, *miss.explanation)), "```"]
     return "\n".join(lines) + "\n"
@@ -62,4 +65,4 @@ def _escaped(text: str) -> str:
 
 def _clean(text: str) -> str:
     """What XML 1.0 has no character for becomes a question mark."""
-    return "".join(c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" else "?" for c in text)
+    return _NOT_XML.sub("?", text)

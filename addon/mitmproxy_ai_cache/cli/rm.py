@@ -54,7 +54,7 @@ def _selected(arguments: argparse.Namespace) -> Selection:
 async def _remove(arguments: argparse.Namespace) -> int:
     selection = _selected(arguments)
     dry_run = arguments.dry_run
-    async with stored.opened(arguments, writable=True) as store:
+    async with stored.opened(arguments, writable=not dry_run) as store:
         if store.purges_at_once and selection.given == ("namespace",) and not dry_run and not arguments.json:
             assert selection.namespace is not None
             await store.purge(selection.namespace)

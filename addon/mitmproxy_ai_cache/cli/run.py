@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..settings import Settings
 from ..stats import Stats
+from ..stores import CASSETTES
 from . import replaying, reports
 from .environment import variables
 from .outer import MARK, alive
@@ -27,6 +28,8 @@ _FROM_TERMINAL = ("SIGINT", "SIGQUIT")
 """Ctrl-C and Ctrl-\\ reach COMMAND from the terminal itself, once."""
 
 _HARMLESS = {getattr(signal, "SIGWINCH", None)}
+_NOT_STARTED = (126, 127)
+"""Exit codes of a COMMAND that cannot be executed or found, as shells give them."""
 _FORWARDED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 
 
@@ -80,12 +83,14 @@ async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
                 code = await wait_for(command, environ, forward)
             stats, store = running.stats, running.store
             problems = replaying.verdict(stats, store, arguments) if settings.mode == "replay" else []
+    if settings.store.startswith(CASSETTES) and settings.stores:
+        problems = replaying.unrecorded(stats)
     code = code or (replaying.FAILED if problems else 0)
     _report(arguments, stats, problems, code, settings.mode)
     if not arguments.quiet:
-        print_summary(stats, _why_nothing(stats))
+        print_summary(stats, _why_nothing(stats) if code not in _NOT_STARTED else ())
     for problem in problems:
-        print(f"ai-cache: replay failed: {problem}", file=sys.stderr)
+        print(f"ai-cache: {settings.mode} failed: {problem}", file=sys.stderr)
     return code
 
 

@@ -141,7 +141,7 @@ def _row(group: dict[str, Any]) -> tuple[str, ...]:
         records.size(group["size"]),
         f"{group['input_tokens']:,}",
         f"{group['output_tokens']:,}",
-        f"{group['dollars']:,.4f}",
+        "-" if group["unknown_price"] and not group["dollars"] else f"{group['dollars']:,.4f}",
         units.human_duration(group["seconds"]),
         group["protocol"] or "-",
         group["host"] or "-",

@@ -64,7 +64,7 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 def selected(arguments: argparse.Namespace, now: float) -> Selection:
     """The conditions of a command line. Raises `WrongUsage`."""
     given: dict[str, Any] = {name: getattr(arguments, name, None) for name in ("key", *_CONDITIONS, "namespace")}
-    key = given["key"]
+    key = given["key"] = given["key"].lower() if given["key"] is not None else None
     if key is not None and not re.fullmatch(r"[0-9a-f]{4,64}(-\d*)?", key):
         raise WrongUsage("a KEY is 4 to 64 hex digits, as X-AI-Cache-Key shows them")
     for name in _CONDITIONS:
@@ -91,6 +91,9 @@ async def opened(arguments: argparse.Namespace, writable: bool = False) -> Async
     settings = settings_of(arguments)
     if settings.store.startswith("memory:"):
         raise WrongUsage("a store in memory is seen by its own proxy alone; write --store sqlite:///PATH")
+    if writable:  # what is no store is refused as it is for a look: only a proxy makes one, or sets one aside
+        async with opened(arguments):
+            pass
     store = store_of(settings, writable)
     try:
         await store.open()
@@ -140,7 +143,10 @@ def answered(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except (WrongUsage, SettingsError, StoreError, OSError) as error:
+    except OSError as error:
+        say(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        return FAILURE
+    except (WrongUsage, SettingsError, StoreError) as error:
         say(str(error))
         return FAILURE
 

@@ -191,6 +191,7 @@ class Shelf:
         """
         text, contents = file.encode(entry)
         there = self.paths.get(entry.key)
+        claimed = not there
         if there:
             path = there[0]
             if file.sequence_of(entry.key) == 1:
@@ -198,9 +199,14 @@ class Shelf:
         else:
             path = self._claimed(names.scope_of(entry.namespace), names.stem_of(entry))
             self._made.add(path)
-        for name, content in contents.items():
-            self.directory.write_part(name, content)
-        self.directory.write(path, text)
+        try:
+            for name, content in contents.items():
+                self.directory.write_part(name, content)
+            self.directory.write(path, text)
+        except OSError:
+            if claimed:
+                self.directory.remove(path)
+            raise
         for name, content in contents.items():
             self.directory.write_part(name, content)  # another process may have cleared it away meanwhile
         self._written(path, entry, text)
