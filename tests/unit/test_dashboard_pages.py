@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitmproxy_ai_cache.dashboard import rendering, shown
+from mitmproxy_ai_cache.dashboard import browsing, rendering, shown
 from mitmproxy_ai_cache.dashboard.chart import HEIGHT, WIDTH, chart
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.exchange import Exchange
@@ -230,6 +231,17 @@ def test_a_body_is_downloaded_as_text_that_nothing_renders() -> None:
 def test_a_command_that_is_too_long_for_a_page_is_named() -> None:
     assert "ai-cache show abababababab --curl" in shown.curl(entry(request=b"x" * 20_000))
     assert shown.curl(entry(url="https://user@evil.example\\@api.openai.com/")) == ""
+
+
+def test_the_list_names_the_question_of_an_agent_and_the_size_of_what_is_larger() -> None:
+    def asked(size: int) -> str:
+        said = [{"role": "user", "content": text} for text in ("x" * size, "And now?")]
+        request = json.dumps({"model": "m", "messages": said}).encode()
+        entry = Entry("k", 1.0, 60, 200, (), "json", b"{}", request=request, protocol="openai-chat")
+        return browsing.listed(entry).asked
+
+    assert asked(200_000) == "And now?"
+    assert asked(2_000_000) == "(a request of 2.0 MB)"
 
 
 def test_five_megabytes_are_cut_with_a_link_to_the_whole(page: Page) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ def print_summary(stats: Stats, more: Sequence[str] = ()) -> None:
     """On stderr: lines for a person, or one JSON object."""
     if stats.json_lines:
         told = {name: value for name, value in stats.as_json().items() if name != "misses"}  # they show requests
-        print(log_line.event({"event": "summary", **told}), file=sys.stderr)
+        print(log_line.event({"event": "summary", "time": round(time.time(), 3), **told}), file=sys.stderr)
         return
     lines = [*stats.summary(), *more]
     print("\n".join(line if line.startswith(" ") else f"ai-cache: {line}" for line in lines), file=sys.stderr)
