@@ -183,7 +183,7 @@ def test_a_beginning_of_several_keys_lists_them(show: Shown) -> None:
     assert show("ee00" * 16 + "-2")[0] == 0
 
 
-@pytest.mark.parametrize("key", ["xyz", "abc", "../x", "ABCD"])
+@pytest.mark.parametrize("key", ["xyz", "abc", "../x", "ABC"])
 def test_what_is_no_key_is_said(show: Shown, key: str) -> None:
     code, _, err = show(key)
     assert (code, err) == (2, "ai-cache: a KEY is 4 to 64 hex digits, as X-AI-Cache-Key shows them\n")

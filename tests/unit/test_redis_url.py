@@ -134,7 +134,10 @@ def test_no_text_is_worse_than_a_wrong_url(text: str, scheme: str) -> None:
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=6, max_size=12))
 def test_a_password_is_never_said_however_it_is_written(password: str) -> None:
     secret = f"zqx{password}xqz"
-    for url in (f"redis://user:{secret}@host", f"redis+sentinel://:{secret}@host", f"unix://:{secret}@x"):
+    urls = [f"redis://user:{secret}@host", f"redis+sentinel://:{secret}@host"]
+    if "@/" not in password:  # which ends it: what follows is the path of the socket
+        urls.append(f"unix://:{secret}@x")
+    for url in urls:
         try:
             said = shown(url) + repr(parse(url))
         except ValueError as error:

@@ -48,7 +48,7 @@ def record(entry: Entry) -> dict[str, Any]:
         "output_tokens": entry.output_tokens,
         "seconds": entry.total,
         "size": _size(entry),
-        "question": conversation.of(entry).question,
+        "question": conversation.question(entry),
     }
 
 
@@ -65,8 +65,8 @@ def row(entry: Entry, now: float) -> tuple[str, ...]:
         host_of(entry) or "-",
         "stream" if entry.stream else "-",
         f"{tokens:,}" if tokens else "-",
-        size(_size(entry)),
-        conversation.of(entry).question,
+        units.human_size(_size(entry)),
+        conversation.question(entry),
     )
 
 
@@ -75,15 +75,6 @@ def left(entry: Entry, now: float) -> str:
     if not entry.ttl:
         return "-"
     return units.human_duration(entry.expires - now) if entry.expires > now else "stale"
-
-
-def size(number: float) -> str:
-    """`712 B`, `1.4 kB`, `23 MB`: three digits or so."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if number >= 10 or unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
 
 
 def put(value: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ..explain.shown import printable
 from ..savings import EntrySum, Labels
 from ..selection import host_of
 from ..stores import Store
-from . import records, stored
+from . import stored
 from .stored import FAILURE as FAILURE
 
 SUMMARY = "say how much is in the store: entries, bytes, tokens and seconds, by model, host and protocol"
@@ -106,8 +106,8 @@ def _print(sums: Sums, store: Store, now: float) -> None:
     entries = "entry" if sums.entries == 1 else "entries"
     line = f"{sums.entries:,} {entries} in {printable(store.url)}"
     if sums.entries:
-        stored_size = f", {records.size(store.size)} as stored" if store.size else ""
-        line += f": {records.size(sums.bodies)}{stored_size}"
+        stored_size = f", {units.human_size(store.size)} as stored" if store.size else ""
+        line += f": {units.human_size(sums.bodies)}{stored_size}"
     print(line)
     if not sums.entries:
         return
@@ -138,7 +138,7 @@ def _print(sums: Sums, store: Store, now: float) -> None:
 def _row(group: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"{group['entries']:,}",
-        records.size(group["size"]),
+        units.human_size(group["size"]),
         f"{group['input_tokens']:,}",
         f"{group['output_tokens']:,}",
         "-" if group["unknown_price"] and not group["dollars"] else f"{group['dollars']:,.4f}",

@@ -11,7 +11,6 @@ from .. import conversation, units
 from ..entry import Entry
 from ..selection import Selection, host_of
 from ..stores.browsing import Page
-from .rendering import size
 
 ON_A_PAGE = 50
 _READ = 300_000
@@ -83,8 +82,13 @@ def listed(entry: Entry) -> Listed:
         entry.usage.total,
         len(entry.request) + len(entry.body),
         entry.namespace,
-        conversation.question(entry) if len(entry.request) <= _READ else f"(a request of {size(len(entry.request))})",
+        _asked(entry),
     )
+
+
+def _asked(entry: Entry) -> str:
+    size = len(entry.request)
+    return conversation.question(entry) if size <= _READ else f"(a request of {units.human_size(size)})"
 
 
 def next_link(query: Mapping[str, str], page: Page) -> str:

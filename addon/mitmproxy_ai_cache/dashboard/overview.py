@@ -10,7 +10,6 @@ from ..cache import Cache
 from ..recent_calls import STEP, Seen
 from ..savings import dollars
 from ..stats import Totals
-from . import rendering
 from .chart import chart
 from .guard import Access
 
@@ -72,7 +71,7 @@ def state(cache: Cache, entries: int | None) -> list[tuple[str, str]]:
     settings, store = cache.settings, cache.store
     found = [("Mode", f"{settings.mode} ({settings.mode_why})" if settings.mode_why else settings.mode)]
     found.append(("Store", store.url if store.works else f"{store.url}, which does not answer now"))
-    size = f", {rendering.size(store.size)}" if store.size is not None else ""
+    size = f", {units.human_size(store.size)}" if store.size is not None else ""
     found.append(("Entries", "unknown" if entries is None else f"{entries:,}{size}"))
     if store.queued:
         found.append(("Waiting to be written", f"{store.queued:,}"))

@@ -82,7 +82,7 @@ def _environment() -> jinja2.Environment:
         "milliseconds": milliseconds,
         "pretty": pretty,
         "short": lambda key: key[:12] + key[64:],
-        "size": size,
+        "size": units.human_size,
     }
     return environment
 
@@ -106,11 +106,3 @@ def milliseconds(seconds: float) -> str:
     """`0.4`, `12`, `1,204`."""
     number = seconds * 1000
     return f"{number:.1f}" if number < 10 else f"{number:,.0f}"
-
-
-def size(number: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 10 else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} GB"
