@@ -232,8 +232,8 @@ def test_look_ups_that_wait_too_long_for_each_other_are_no_fault_of_the_server(u
                     return True
             return False
 
-        in_time = await asyncio.gather(*(look_up(number) for number in range(3000)))
-        assert not all(in_time)
+        in_time = await asyncio.gather(*(look_up(number) for number in range(15_000)))
+        assert not all(in_time)  # a fast machine does some thousand in that time
         assert not other._state.is_away
         assert await other.get("0") is None
         other.failures.clear()
