@@ -22,21 +22,25 @@ class Bench:
     def hits(
         self, subjects: Sequence[Proxy], body: bytes, protocol: str = "plain", connections: int = 16
     ) -> list[list[Sample]]:
-        """The samples of each subject, measured in turns. Whoever caches has the answer beforehand."""
+        """The samples of each subject, measured in turns. Whoever caches has the answer beforehand.
+
+        A turn is a second, so that there are more of them in the same time: the clocks of machines change.
+        """
         for proxy in subjects:
             self.warm(proxy, body, protocol)
+        turns = max(1, int(self.seconds))
         measures = {
-            str(number): partial(self._hits, proxy, body, protocol, connections)
+            str(number): partial(self._hits, proxy, body, protocol, connections, self.seconds / turns)
             for number, proxy in enumerate(subjects)
         }
-        return list(in_turns(self.rounds, measures).values())
+        return list(in_turns(self.rounds * turns, measures).values())
 
-    def _hits(self, proxy: Proxy, body: bytes, protocol: str, connections: int) -> Sample:
+    def _hits(self, proxy: Proxy, body: bytes, protocol: str, connections: int, seconds: float) -> Sample:
         if protocol == "plain" and wrk.is_there():
             folder = self.stage.folder
-            sample = wrk.measure(folder, proxy.port, [proxy.pid], body.decode(), connections, self.seconds)
+            sample = wrk.measure(folder, proxy.port, [proxy.pid], body.decode(), connections, seconds)
         else:
-            sample = self.load(proxy, body, protocol, connections=connections, seconds=self.seconds)
+            sample = self.load(proxy, body, protocol, connections=connections, seconds=seconds)
         if sample.failed:
             raise SystemExit(f"ai-cache: bench: {proxy.name} gave {sample.failed} answers that are no 200")
         return sample
