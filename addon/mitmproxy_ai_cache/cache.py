@@ -23,7 +23,6 @@ from .keeping import Keeper, is_refusal
 from .key import fingerprint
 from .messages import Headers, Request, Response
 from .policy import CacheControl
-from .protocols.anything import error_for_host
 from .protocols.base import Call, Ending
 from .recent_calls import asked_of
 from .redact import credentials_of, redact_request
@@ -55,8 +54,7 @@ class Cache:
         self.hosts = ai_hosts(settings.hosts)
         self.allowed = HostList(settings.allow_hosts)
         self.registry = protocols.standard(settings.no_done_hosts)
-        self.stats = stats or Stats(store.failures)
-        self.stats.dropped = lambda: store.dropped
+        self.stats = stats or Stats(store.failures, lambda: store.dropped)
         self.stats.json_lines = settings.log_format == "json"
         self.sequences = Sequences()
         self._explainer = Explainer(settings, store, self.registry)
@@ -351,14 +349,7 @@ class Cache:
         self.stats.followed(exchange, ending)
 
     def _refuse(self, exchange: Exchange, code: str, message: str, explanation: Sequence[str] = ()) -> None:
-        host = exchange.request.host
-        call = exchange.call
-        known = call is not None and call.protocol is not protocols.ANYTHING
-        error = (
-            call.protocol.error(refusals.MISS_STATUS, code, message)
-            if call is not None and known
-            else error_for_host(host, refusals.MISS_STATUS, code, message)
-        )
+        error = refusals.error(exchange, code, message)
         exchange.status_code = error.status
         exchange.response = Response(error.status, Headers([*error.headers, *self.headers(exchange)]), error.body)
         exchange.ended = time.monotonic()

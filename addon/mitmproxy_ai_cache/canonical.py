@@ -134,11 +134,10 @@ def _with_known_schemas(body: dict[str, Json], rules: Rules | None) -> dict[str,
             except TypeError:  # numbers that orjson cannot write: one by one, as everything else
                 continue
             if len(plain) <= _KNOWN_SIZE:
-                last, form = _last_forms.get(name, (b"", None))
-                if form is None or plain != last:
-                    form = _schema_form(plain)
-                    _last_forms[name] = plain, form
-                known[name] = form
+                last = _last_forms.get(name)
+                if last is None or last[0] != plain:
+                    last = _last_forms[name] = plain, _schema_form(plain)
+                known[name] = last[1]
     return body | known if known else body
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import replay
+from . import protocols, replay
 from .exchange import Exchange
 from .messages import Request, Response
+from .protocols.anything import error_for_host
 from .protocols.base import Call, json_response
 from .settings import Settings
 
@@ -57,6 +58,14 @@ def miss_message(settings: Settings, exchange: Exchange, call: Call, explanation
         f"(key {replay.short(exchange.key)}, {request.method} {request.url}, {exchange.reason}). "
         + ("Record it with ai_cache_mode=record." if why == "replay" else "")
     ).strip()
+
+
+def error(exchange: Exchange, code: str, message: str) -> Response:
+    """In the shape of the client's own provider, so that its SDK shows it."""
+    call = exchange.call
+    if call is None or call.protocol is protocols.ANYTHING:
+        return error_for_host(exchange.request.host, MISS_STATUS, code, message)
+    return call.protocol.error(MISS_STATUS, code, message)
 
 
 def proxy_user_required() -> Response:

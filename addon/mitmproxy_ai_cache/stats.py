@@ -62,8 +62,8 @@ class Totals:
 class Stats:
     """Counts of a proxy's life. The event loop counts, any thread may look."""
 
-    def __init__(self, store_failures: Counter[str] | None = None, json_lines: bool = False) -> None:
-        self.json_lines = json_lines
+    def __init__(self, store_failures: Counter[str] | None = None, dropped: Callable[[], int] = lambda: 0) -> None:
+        self.json_lines = False
         """Whether a call is logged as a JSON object."""
         self.ledger = Ledger()
         self.look_ups = Histogram(LOOK_UP)
@@ -71,7 +71,7 @@ class Stats:
         """Of calls, by status."""
         self.store_failures = Counter() if store_failures is None else store_failures
         """What went wrong with the store, by kind; the store counts it."""
-        self.dropped: Callable[[], int] = lambda: 0
+        self.dropped = dropped
         """How many writes the store gave up, at once or later."""
         self.calls = 0
         self.statuses: Counter[str] = Counter()
