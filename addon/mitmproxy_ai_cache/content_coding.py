@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import brotli
-import zstandard
+
+from .zstd import ZstdDecompressor, ZstdError
 
 MAX_RATIO = 1000
 """Most decoded bytes per coded byte that are believed. Event streams of repeated chunks reach some 60 in the corpus."""
@@ -95,27 +96,30 @@ class _Zstd:
     """One frame after another."""
 
     def __init__(self) -> None:
-        self._library = zstandard.ZstdDecompressor()
-        self._inner = self._library.decompressobj()
+        self._inner = ZstdDecompressor()
         self._frames = 0
 
     def feed(self, data: bytes, limit: int) -> bytes:
         out = bytearray()
-        # The library knows no limit: four bytes may become 128 kB, so only few go in at a time.
+        # What follows a frame is copied at its end, and a frame may have nine bytes: so only few go in at a time.
         for at in range(0, len(data), _ZSTD_STEP):
             piece = data[at : at + _ZSTD_STEP]
             while piece:
                 if self._inner.eof:
-                    self._inner = self._library.decompressobj()
+                    self._inner = ZstdDecompressor()
                     self._frames = _one_more(self._frames)
-                out += self._inner.decompress(piece)
+                out += self._inner.decompress(piece, _STEP)
+                while not (self._inner.eof or self._inner.needs_input):
+                    if len(out) > limit:
+                        raise TooLarge(f"more than {limit} bytes decoded")
+                    out += self._inner.decompress(b"", _STEP)
                 piece = self._inner.unused_data
             if len(out) > limit:
                 raise TooLarge(f"more than {limit} bytes decoded")
         return bytes(out)
 
     def finished(self) -> bool:
-        return bool(self._inner.eof)
+        return self._inner.eof
 
 
 def _one_more(members: int) -> int:
@@ -163,5 +167,5 @@ def _undo(decoder: _Decoder, body: bytes, limit: int) -> tuple[bytes, bool]:
                 raise TooLarge(f"more than {limit} bytes decoded")
             step = min(step * 2, _STEP)
         return bytes(out), decoder.finished()
-    except (zlib.error, brotli.error, zstandard.ZstdError):
+    except (zlib.error, brotli.error, ZstdError):
         return bytes(out), False

@@ -21,9 +21,9 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
-import zstandard
 
 from .usage import Usage
+from .zstd import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_info
 
 _ANSWER, _REQUEST = b"AIC2", b"AIQ2"
 _SEAL = 8
@@ -36,7 +36,7 @@ _UNREADABLE = (
     IndexError,
     AttributeError,
     MemoryError,
-    zstandard.ZstdError,
+    ZstdError,
 )
 _IS_PLAIN, _IS_ZSTD = b'"zstd":false}', b'"zstd":true}'
 """How heads end that were packed here."""
@@ -247,11 +247,10 @@ def _opened(kind: bytes, packed: bytes) -> memoryview:
 
 
 class _Zstd(threading.local):
-    """Making one takes five times as long as what it does with a small body; no two threads may use the same one."""
+    """Making one takes longer than what it does with a small body; no two threads may use the same one."""
 
     def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor()
-        self.decompressor = zstandard.ZstdDecompressor()
+        self.compressor = ZstdCompressor()
 
 
 _ZSTD = _Zstd()
@@ -259,7 +258,7 @@ _ZSTD = _Zstd()
 
 def _compressed(data: bytes) -> tuple[bytes, bool]:
     if len(data) >= _COMPRESS_FROM:
-        smaller = _ZSTD.compressor.compress(data)
+        smaller = _ZSTD.compressor.compress(data, ZstdCompressor.FLUSH_FRAME)
         if len(smaller) < len(data):
             return smaller, True
     return data, False
@@ -268,7 +267,11 @@ def _compressed(data: bytes) -> tuple[bytes, bool]:
 def _decompressed(data: memoryview, compressed: bool) -> bytes:
     if not compressed:
         return bytes(data)
-    size = zstandard.frame_content_size(data)
-    if not 0 <= size <= _MAX_FREE + _MAX_RATIO * len(data):
+    size = get_frame_info(data).decompressed_size
+    if size is None or size > _MAX_FREE + _MAX_RATIO * len(data):
         raise BrokenEntry("a body of no or of no likely size")
-    return _ZSTD.decompressor.decompress(data)
+    decompressor = ZstdDecompressor()
+    body = decompressor.decompress(data, size + 1)
+    if not decompressor.eof or len(body) != size:
+        raise BrokenEntry("a body that ends early")
+    return body

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 
 import brotli
 import pytest
-import zstandard
 
 from corpus.recorded import Recorded, needs_corpus
 from corpus.test_truncation import boundaries, streams, terminal_offset
-from mitmproxy_ai_cache import content_coding, gate
+from mitmproxy_ai_cache import content_coding, gate, zstd
 from mitmproxy_ai_cache.capture import Capture
 from mitmproxy_ai_cache.protocols.base import Answer, Ending, Verdict
 
@@ -46,10 +45,10 @@ class _Brotli:
 
 class _Zstd:
     def __init__(self) -> None:
-        self._inner = zstandard.ZstdCompressor().compressobj()
+        self._inner = zstd.ZstdCompressor()
 
     def event(self, data: bytes) -> bytes:
-        return self._inner.compress(data) + self._inner.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        return self._inner.compress(data) + self._inner.flush(zstd.ZstdCompressor.FLUSH_BLOCK)
 
     def end(self) -> bytes:
         return self._inner.flush()

@@ -8,9 +8,9 @@ import zlib
 from dataclasses import dataclass
 
 import brotli
-import zstandard
 
 from fuzz.material import HEADS, ODD, REQUESTS
+from mitmproxy_ai_cache import zstd
 
 HOST = b"api.openai.com"
 CHAT = b"/v1/chat/completions"
@@ -76,7 +76,7 @@ def codings() -> list[Hostile]:
         b"gzip": gzip.compress(bomb),
         b"deflate": zlib.compress(bomb),
         b"br": brotli.compress(bomb, quality=3),
-        b"zstd": zstandard.compress(bomb),
+        b"zstd": zstd.compress(bomb),
     }
     found = [post(f"a {name.decode()} bomb", data, b"Content-Encoding: " + name) for name, data in packed.items()]
     found += [
@@ -100,7 +100,7 @@ def codings() -> list[Hostile]:
         *found,
         post("gzip in gzip", twice, b"Content-Encoding: gzip, gzip"),
         post("gzip in gzip on two lines", twice, b"Content-Encoding: gzip", b"Content-Encoding: gzip"),
-        post("100,000 empty zstd frames", zstandard.compress(b"") * 100_000, b"Content-Encoding: zstd"),
+        post("100,000 empty zstd frames", zstd.compress(b"") * 100_000, b"Content-Encoding: zstd"),
     ]
 
 

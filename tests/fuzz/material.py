@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Iterable
 
 import brotli
-import zstandard
 from hypothesis import strategies as st
 
 from corpus import recorded
+from mitmproxy_ai_cache import zstd
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.framing import eventstream
 from unit.test_gate import KEPT, NOT_KEPT
@@ -74,7 +74,7 @@ def packed_entries() -> tuple[bytes, ...]:
 def coded() -> tuple[bytes, ...]:
     """Each coding, whole and as a bomb of some 1000:1."""
     plain, bomb = json.dumps({"a": "b" * 100}).encode(), bytes(3 << 20)
-    makers = (gzip.compress, zlib.compress, brotli.compress, zstandard.compress)
+    makers = (gzip.compress, zlib.compress, brotli.compress, zstd.compress)
     return (
         *(make(data) for make in makers for data in (plain, bomb)),
         gzip.compress(b"") * 20,

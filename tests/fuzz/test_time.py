@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-import zstandard
 
 from fuzz.targets import SETTINGS, whole_way
-from mitmproxy_ai_cache import gate
+from mitmproxy_ai_cache import gate, zstd
 from mitmproxy_ai_cache.framing import eventstream
 from mitmproxy_ai_cache.messages import Headers, Request
 from mitmproxy_ai_cache.protocols.base import Answer
@@ -21,7 +20,7 @@ MULTIPART = "multipart/form-data; boundary=x"
 PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n'
 DISPOSITION = b"--x\r\nContent-Disposition: form-data"
 JSON = "application/json"
-FRAME = zstandard.compress(b"")
+FRAME = zstd.compress(b"")
 SKIPPED = b"\x50\x2a\x4d\x18\0\0\0\0"
 """An empty skippable frame of zstd, RFC 8878 section 3.1.2."""
 

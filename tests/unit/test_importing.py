@@ -13,7 +13,6 @@ from typing import Any
 
 import brotli
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mitmproxy import http
@@ -22,6 +21,7 @@ from mitmproxy.addons.savehar import SaveHar
 from mitmproxy.test import tflow
 from ruamel.yaml import YAML
 
+from mitmproxy_ai_cache import zstd
 from mitmproxy_ai_cache.cli import main
 from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.importing import FORMS, BrokenRecording, NotARecording, Recorded, Skipped, read
@@ -234,7 +234,7 @@ def test_a_header_cannot_become_two(tmp_path: Path) -> None:
 CODED = {
     "gzip": gzip.compress(ANSWER.encode()),
     "br": brotli.compress(ANSWER.encode()),
-    "zstd": zstandard.compress(ANSWER.encode()),
+    "zstd": zstd.compress(ANSWER.encode()),
 }
 
 
