@@ -178,7 +178,7 @@ class AICache:
             logger.warning(
                 "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"
             )
-        if "tcp_timeout" in ctx.options and ctx.options.tcp_timeout < 3600 and not self._stream_all:
+        if ctx.options.tcp_timeout < 3600 and not self._stream_all:
             logger.warning(
                 "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
                 ctx.options.tcp_timeout,
