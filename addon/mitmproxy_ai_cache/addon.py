@@ -13,7 +13,7 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, memory_origin, mends, status_page, tuning, websockets
+from . import __version__, bridge, memory_origin, mends, own_doors, status_page, tuning, websockets, writable
 from .cache import Cache
 from .commands import Commands
 from .control import PREFIX, Control
@@ -147,16 +147,16 @@ class AICache:
         return self._starting
 
     async def _start(self) -> None:
-        settings = self._settings
         memory_origin.install()
         mends.install()
-        store = store_of(settings)
         entries, trouble = 0, ""
         try:
+            settings = writable.settled(self._settings)
+            store = store_of(settings)
             await store.open()
             entries = await store.count()
         except StoreError as error:
-            if settings.mode == "replay":
+            if self._settings.needs_store:
                 logger.error("ai-cache: %s", error)
                 return
             trouble = str(error)
@@ -175,9 +175,7 @@ class AICache:
                 "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
             )
         if ctx.options.stream_large_bodies:
-            logger.warning(
-                "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"
-            )
+            logger.warning("ai-cache: requests larger than stream_large_bodies pass uncached: mitmproxy streams them")
         if ctx.options.tcp_timeout < 3600 and not self._stream_all:
             logger.warning(
                 "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
@@ -242,6 +240,7 @@ class AICache:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         if bridge.is_for_us(flow):
+            own_doors.let_in(flow, self._settings.dashboard_password)
             bridge.follow_base_url(flow)
         path = flow.request.path.partition("?")[0]
         if self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path):

@@ -8,11 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from .places import cache_directory
 from .profiles import PROFILES
 
 MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
@@ -41,7 +39,7 @@ class Option:
 
 def default_store() -> str:
     """The URL of the default store: SQLite in the user's cache directory."""
-    return f"sqlite:///{Path(platformdirs.user_cache_dir('ai-cache')) / 'cache.sqlite3'}"
+    return f"sqlite:///{cache_directory() / 'cache.sqlite3'}"
 
 
 OPTIONS: tuple[Option, ...] = (

@@ -29,6 +29,8 @@ class Settings:
     """What the options say, checked. Sizes in bytes, times in seconds."""
 
     store: str = ""
+    store_named: bool = False
+    """Whether somebody named it. The default may be replaced where it cannot be written."""
     mode: str = "cache"
     """Never `auto`."""
     mode_why: str = ""
@@ -85,6 +87,11 @@ class Settings:
         return self.mode == "record" or (self.mode == "refresh" and self.store.startswith(CASSETTES))
 
     @property
+    def needs_store(self) -> bool:
+        """Whether nothing goes on without the store: a replay, and a recording into a store that somebody named."""
+        return self.mode == "replay" or (self.records and self.store_named)
+
+    @property
     def sequences(self) -> bool:
         """Whether the n-th identical request of a run has an answer of its own."""
         return self.mode in ("record", "refresh", "replay")
@@ -103,6 +110,7 @@ class Settings:
         given["mode"] = mode
         return cls(
             store=store,
+            store_named=bool(given["store"]),
             mode=mode,
             mode_why=why,
             ttl=check.using("ttl", units.duration),

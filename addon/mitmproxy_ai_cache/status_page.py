@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
-from . import bridge, metrics, own_address
+from . import bridge, metrics, own_address, ports
 from .messages import Response
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class StatusPage:
         try:
             self._server = Server(self._made(), host, port)
         except OSError as error:
-            why = error.strerror or error
+            why = ports.taken(host, port) if error.errno == errno.EADDRINUSE else error.strerror or error
             logger.warning("ai-cache: no status page on %s:%d: %s; write another port", host, port, why)
             return
         announce(f"ai-cache: status page on {self._server.url}")

@@ -52,8 +52,6 @@ def _duration(text: str) -> float:
 def check(settings: Settings, arguments: argparse.Namespace) -> None:
     """Raises `StartError` where a replay or a recording cannot work, with what to do."""
     cassettes = settings.store.startswith(CASSETTES)
-    if cassettes and settings.stores:
-        _make(directory_of(settings))
     if settings.mode != "replay":
         return
     if cassettes and not directory_of(settings).is_dir():
@@ -61,16 +59,6 @@ def check(settings: Settings, arguments: argparse.Namespace) -> None:
         raise StartError(f"there are no recordings at {folder}; make them with: ai-cache record {folder} -- COMMAND")
     if not cassettes and (arguments.strict_unused or arguments.max_age is not None):
         raise StartError("--strict-unused and --max-age look at cassettes; this store has none")
-
-
-def _make(folder: Path) -> None:
-    """Before anything is bought that could not be recorded."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(f"no recordings can be made at {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise StartError(f"no recordings can be made at {folder}: it may not be written to")
 
 
 def placeholders(environ: Mapping[str, str], folder: Path, keep: bool) -> tuple[dict[str, str], list[str]]:
@@ -89,7 +77,7 @@ def placeholders(environ: Mapping[str, str], folder: Path, keep: bool) -> tuple[
 
 
 def _text(path: str | Path) -> str:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RuntimeError):  # of a home that there is not
         return Path(path).expanduser().read_text("utf-8")
     return ""
 

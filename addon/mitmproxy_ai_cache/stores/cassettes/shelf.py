@@ -14,12 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import platformdirs
-
 from ...cassette import file, index, json_text, names, parts, similar
 from ...cassette.file import BrokenCassette, Cassette
 from ...cassette.index import Row
 from ...entry import Entry
+from ...places import cache_directory, is_nowhere
 from ...replay import printable
 from .directory import CassetteDirectory
 
@@ -371,13 +370,13 @@ class Shelf:
     def write_index(self) -> None:
         with suppress(OSError):
             elsewhere = None if self._writable else self._index_elsewhere()
-            if self.rows:
+            if self.rows and not (elsewhere and is_nowhere(elsewhere)):
                 self.directory.write_index(index.encode(self.rows, self._rules, time.time_ns()), elsewhere)
 
     def _index_elsewhere(self) -> Path:
         """Where a directory that may not be changed has its index."""
         name = hashlib.blake2b(str(self.directory.root.resolve()).encode("utf-8", "surrogateescape"), digest_size=8)
-        return Path(platformdirs.user_cache_dir("ai-cache")) / "cassettes" / f"{name.hexdigest()}.json"
+        return cache_directory() / "cassettes" / f"{name.hexdigest()}.json"
 
 
 def _number(path: str) -> int:
