@@ -16,8 +16,8 @@ find_python() {
     for name in python3.13 python3.12 python3.14 python3 python; do
         found=$(command -v "$name" 2>/dev/null) && fits "$found" && echo "$found" && return
     done
-    # Where pyenv keeps them, whosever HOME this is: beside the one on PATH.
-    beside=$(dirname -- "$(dirname -- "$(dirname -- "$(readlink -f -- "$(command -v python3)")")")")
+    # Where pyenv keeps them, whosever HOME this is: beside the one on PATH, which may be a shim.
+    beside=$(dirname -- "$(python3 -c 'import sys; print(sys.base_prefix)' 2>/dev/null)")
     for found in "${PYENV_ROOT:-${HOME-}/.pyenv}"/versions/3.1[234]*/bin/python3 "$beside"/3.1[234]*/bin/python3 \
         /opt/homebrew/bin/python3.1[234] /usr/local/bin/python3.1[234] /usr/bin/python3.1[234]; do
         fits "$found" && echo "$found" && return
