@@ -85,7 +85,9 @@ def test_it_does_not_matter_how_the_bytes_arrive(cuts: list[int]) -> None:
     assert body(found) == b"hi"
 
 
-@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK", b"HTTP/1.1 500 No", b"HTTP/1.1 101 Switching", b"HTTP/1.1 1000 x"])
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK", b"HTTP/1.1 500 No", b"HTTP/1.1 101 Switching", b"HTTP/1.1 1000 x"]
+)
 def test_a_final_answer_is_left_alone(head: bytes) -> None:
     found = received(asked(), head + b"\r\ncontent-length: 0\r\n\r\n")
     assert answers(found) == [int(head.split()[1])]
