@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable
@@ -153,8 +154,6 @@ def test_a_spoiled_recording_is_named_and_the_others_answer(
             ((path, reason),) = store.problems.items()
         assert path == f"default/{spoiled.name}"
         assert "\n" not in reason
-        import re
-
         assert re.search(says, reason), reason
         (line,) = [record.getMessage() for record in caplog.records]
         assert str(spoiled) in line

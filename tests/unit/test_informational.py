@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,7 +81,7 @@ def test_what_mitmproxy_reads_as_1xx_is_skipped(status: bytes) -> None:
 def test_it_does_not_matter_how_the_bytes_arrive(cuts: list[int]) -> None:
     data = CONTINUE + HINTS + FINAL
     edges = [0, *cuts, len(data)]
-    pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    pieces = [data[a:b] for a, b in pairwise(edges) if a < b]
     found = received(asked(), *pieces)
     assert answers(found) == [200]
     assert body(found) == b"hi"
