@@ -127,10 +127,11 @@ class AICache:
             logger.error("ai-cache: %s", message)
 
     def _isolation(self) -> Isolation:
+        if self._settings.store.startswith(CASSETTES):
+            return Isolation("none")  # recordings are everybody's
         if self._settings.isolate is not None:
             return self._settings.isolate
-        everybodys = self._is_local() or self._settings.store.startswith(CASSETTES)
-        return Isolation("none" if everybodys else "credential")
+        return Isolation("none" if self._is_local() else "credential")
 
     @staticmethod
     def _is_local() -> bool:
@@ -185,7 +186,7 @@ class AICache:
             )
 
     def _first_line(self, store: Store, entries: int) -> str:
-        settings, isolation = self._settings, self._isolation().kind
+        settings, isolation = self._settings, str(self._isolation())
         why = f" ({settings.mode_why})" if settings.mode_why else ""
         noun = "entry" if entries == 1 else "entries"
         apart = "" if isolation == "none" else f", entries apart by {isolation}"
@@ -397,4 +398,4 @@ class AICache:
 
     @property
     def _isolates_users(self) -> bool:
-        return self.cache is not None and self.cache.isolation.kind == "proxy-user"
+        return self.cache is not None and self.cache.isolation.by("proxy-user")

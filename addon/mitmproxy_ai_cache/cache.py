@@ -18,9 +18,10 @@ from .exchange import Exchange
 from .explaining import Explainer
 from .flight import Flight, Turn
 from .hosts import HostList, ai_hosts, is_side_traffic
-from .isolation import Isolation, Unstable, is_claim
+from .isolation import Isolation, NoPrincipal, Unstable, is_claim
 from .keeping import Keeper, is_refusal
 from .key import fingerprint
+from .keyless import KeylessHosts
 from .messages import Headers, Request, Response
 from .policy import CacheControl
 from .protocols.base import Call, Ending
@@ -63,6 +64,7 @@ class Cache:
         self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
         self._store_works = True
         self._warned_of_claims = False
+        self._keyless = KeylessHosts(settings.keyless_hosts)
 
     def concerns(self, method: str, host: str, path: str) -> bool:
         """Whether the head alone says that this request may be ours."""
@@ -101,9 +103,12 @@ class Cache:
         if reason := exchange.decision.bypass:
             return self._bypass(exchange, reason)
         try:
-            scope = self.isolation.scope(sent, proxy_user)
+            scope = self.isolation.scope(sent, proxy_user, self._keyless.may_share(request.host))
         except Unstable:
             return self._bypass(exchange, "unstable-credential")
+        except NoPrincipal:
+            self._keyless.passed(request.host, self.isolation)
+            return self._bypass(exchange, "no-credential")
         self._warn_of_claims(scope)
         parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
         exchange.key = self._numbered(fingerprint(call, request, parts, self.settings.key_rules), exchange)
@@ -120,7 +125,7 @@ class Cache:
         return exchange
 
     def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
-        if not self._warned_of_claims and scope[0] == b"credential" and any(map(is_claim, scope)):
+        if not self._warned_of_claims and self.isolation.by("credential") and any(map(is_claim, scope)):
             self._warned_of_claims = True
             logger.warning(
                 "ai-cache: entries are kept apart by AWS account or by issuer and subject of a JWT; both are claims, "

@@ -11,6 +11,7 @@ from . import units
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
+from .keyless import parse_host
 from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
 from .own_address import is_loopback
 from .profiles import named
@@ -48,6 +49,7 @@ class Settings:
     bypass_on: tuple[tuple[str, str], ...] = ()
     isolate: Isolation | None = None
     """None is `auto`."""
+    keyless_hosts: frozenset[str] = frozenset()
     namespace: str = ""
     vault: Vault | None = None
     samples: int = 1
@@ -119,6 +121,7 @@ class Settings:
             fail_mode=check.choice("fail_mode", ("skip", "warn", "error")),
             bypass_on=check.each("bypass_on", _bypass_rule),
             isolate=None if given["isolate"] == "auto" else check.using("isolate", Isolation.parse, prefix=False),
+            keyless_hosts=frozenset(check.each("keyless_hosts", parse_host)),
             namespace=given["namespace"],
             vault=check.using("encryption_key", lambda text: Vault.parse(text) if text else None),
             samples=check.samples(),

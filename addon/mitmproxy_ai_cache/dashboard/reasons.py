@@ -19,6 +19,7 @@ _SENTENCES = {
     "host-mismatch": "Address, Host header and TLS name are not the same host.",
     "bypass-rule": "A header of the request matches ai_cache_bypass_on.",
     "unstable-credential": "Entries are kept apart by credential, and this one names nobody for long.",
+    "no-credential": "Entries are kept apart (ai_cache_isolate), and this call does not say whose it is.",
     "conversation": "The provider keeps the state of this conversation: the same request may mean another thing.",
     "background": "The call runs in the background: its answer is fetched later.",
     "not-inference": "The request is not one that a model answers.",
