@@ -13,7 +13,7 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, memory_origin, mends, status_page, tuning, websockets
+from . import __version__, bridge, memory_origin, mends, status_page, tuning, upload_mends, websockets
 from .cache import Cache
 from .commands import Commands
 from .control import PREFIX, Control
@@ -24,11 +24,12 @@ from .messages import Response
 from .options import OPTIONS, SECRETS
 from .protocols.base import Ending
 from .proxy_users import ProxyUsers
-from .refusals import proxy_user_required
+from .refusals import proxy_user_required, too_large
 from .scopes import Scope, Scopes
 from .settings import Settings, SettingsError
 from .store_of import store_of
 from .stores import CASSETTES, Store, StoreError
+from .uploads import Uploads
 
 logger = logging.getLogger("ai-cache")
 
@@ -42,6 +43,7 @@ class _Call:
 
     flow: http.HTTPFlow
     exchange: Exchange
+    user: str | None = None
     content: bytes | None = None
     address: tuple[object, ...] = ()
     restore: Callable[[], None] | None = None
@@ -65,6 +67,7 @@ class AICache:
         self._calls: dict[str, _Call] = {}
         self._users = ProxyUsers()
         self._scopes = Scopes()
+        self._uploads = Uploads()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
         self._page = status_page.StatusPage(
             lambda: self.cache, lambda: [call.exchange for call in self._calls.values()]
@@ -107,7 +110,7 @@ class AICache:
             raise SettingsError("ai_cache_store and ai_cache_max_size cannot change while the proxy runs; restart it")
         if self._running and settings.dashboard != self._settings.dashboard:
             raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
-        self._settings = settings
+        self._settings, self._uploads.max_pending = settings, settings.max_pending
         if self.cache is not None:
             self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
 
@@ -151,6 +154,7 @@ class AICache:
         settings = self._settings
         memory_origin.install()
         mends.install()
+        upload_mends.install(self._uploads)
         store = store_of(settings)
         entries, trouble = 0, ""
         try:
@@ -197,6 +201,7 @@ class AICache:
 
     async def _stop(self) -> None:
         self._running = False
+        upload_mends.remove(self._uploads)
         await self._page.close()
         for call in [call for call in self._calls.values() if call.exchange.status]:
             self._finish(call.flow, Ending.ABORTED)  # mitmproxy cuts its connection and says no more of it
@@ -213,6 +218,8 @@ class AICache:
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._users.forget(client)
+        self._uploads.end_of_client(client.id)
+        upload_mends.forget(client)
         left = [call for call in self._calls.values() if call.flow.client_conn.id == client.id]
         if left and self.cache is not None:
             for call in left:
@@ -242,13 +249,52 @@ class AICache:
     # The request
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        if bridge.is_for_us(flow):
+        for_us = bridge.is_for_us(flow)
+        if for_us:
             bridge.follow_base_url(flow)
+            for_us = bridge.is_for_us(flow)
         path = flow.request.path.partition("?")[0]
-        if self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path):
+        ours = self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path)
+        if ours:
             flow.request.stream = False  # a body we have not seen has no key
+        if ours or for_us or self._stream_all or self._settings.mode == "replay":
+            self._uploads.begin(flow, self._settings.max_body, self._settle_unread)
+
+    def _settle_unread(self, flow: http.HTTPFlow, reason: str) -> http.Response | None:
+        """Decide on a request whose body is too large to hold: the answer that refuses it, or None."""
+        cache, method = self.cache, flow.request.method
+        if bridge.is_for_us(flow) or (cache is None and self._settings.mode == "replay"):
+            return bridge.response_to(too_large(), method)
+        if cache is None:
+            return None
+        admitted = self._admit(flow, cache)
+        if isinstance(admitted, Response):
+            return bridge.response_to(admitted, method)
+        exchange = cache.begin_unread(admitted.exchange, reason)
+        admitted.address = bridge.address_of(flow)
+        if exchange.response is not None or not exchange.status:
+            self._take(flow)
+        if exchange.response is not None:
+            return bridge.response_to(exchange.response, method)
+        bridge.strip_our_headers(flow.request)
+        return None
+
+    def _admit(self, flow: http.HTTPFlow, cache: Cache) -> Response | _Call:
+        """The call of a request that somebody makes who may; else what refuses it."""
+        user = self._users.of(flow) if self._isolates_users else None
+        if self._isolates_users and user is None:
+            return proxy_user_required()
+        scope = self._scopes.at(flow.client_conn.sockname[1])
+        request = bridge.request_from(flow, scope.namespace if scope is not None else "")
+        if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
+            cache.stats.upgrade_refused(request.host, request.path)
+            return refusal
+        call = self._calls[flow.id] = _Call(flow, Exchange(request, scope=scope), user)
+        return call
 
     async def request(self, flow: http.HTTPFlow) -> None:
+        if self._uploads.end(flow):
+            return  # it was settled by its head
         if self._starting is not None and not self._starting.done():
             await asyncio.wait([self._starting])
         cache = self.cache
@@ -258,18 +304,11 @@ class AICache:
         if bridge.is_for_us(flow):
             flow.response = bridge.response_to(await self._own_answer(flow), method)
             return
-        user = self._users.of(flow) if self._isolates_users else None
-        if self._isolates_users and user is None:
-            flow.response = bridge.response_to(proxy_user_required(), method)
+        call = self._admit(flow, cache)
+        if isinstance(call, Response):
+            flow.response = bridge.response_to(call, method)
             return
-        scope = self._scopes.at(flow.client_conn.sockname[1])
-        request = bridge.request_from(flow, scope.namespace if scope is not None else "")
-        if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
-            cache.stats.upgrade_refused(request.host, request.path)
-            flow.response = bridge.response_to(refusal, method)
-            return
-        call = self._calls[flow.id] = _Call(flow, Exchange(request, scope=scope))
-        exchange = await cache.begin(call.exchange, user)
+        exchange = await cache.begin(call.exchange, call.user)
         if exchange.response is not None:
             flow.response = bridge.response_to(exchange.response, method)
         if exchange.response is not None or not exchange.status:
@@ -280,6 +319,7 @@ class AICache:
             self._forward(call)
         if exchange.response is None:
             bridge.strip_our_headers(flow.request)
+            bridge.declare_length(flow.request)
 
     def _forward(self, call: _Call) -> None:
         """To the provider, or to the stream of an identical call in flight."""
@@ -373,6 +413,7 @@ class AICache:
         self._finish(flow, bridge.ending_of(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
+        self._uploads.end(flow)
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:

@@ -23,7 +23,7 @@ from .keeping import Keeper, is_refusal
 from .key import fingerprint
 from .keyless import KeylessHosts
 from .messages import Headers, Request, Response
-from .policy import CacheControl
+from .policy import UNREAD, CacheControl
 from .protocols.base import Call, Ending
 from .recent_calls import asked_of
 from .redact import credentials_of, redact_request
@@ -96,6 +96,25 @@ class Cache:
             exchange.call = exchange.response = None
             return self._bypass(exchange, "internal-error")
 
+    def begin_unread(self, exchange: Exchange, reason: str) -> Exchange:
+        """Decide on a request by its head alone: its body is too large to hold, and never comes here."""
+        request = exchange.request
+        if self.settings.mode == "off":
+            return exchange
+        exchange.control = CacheControl.parse(request.headers.get("cache-control"))
+        unread = bodies.Body("too-large")
+        concerns = self.concerns(request.method, request.host, request.path)
+        on_ai_host = request.host in self.hosts
+        exchange.call = self.registry.recognise(request, unread) if concerns else None
+        strict = self.settings.mode == "replay" or self.settings.fail_mode == "error"
+        no_call = not concerns or is_side_traffic(request.host, request.path)
+        if exchange.call is None and (no_call or (strict and not on_ai_host)):
+            self._no_call(exchange)
+            return exchange
+        if exchange.call is None and self.settings.everything:
+            exchange.call = protocols.ANYTHING.recognise(request, unread)
+        return self._bypass(exchange, reason)
+
     async def _begin_call(self, exchange: Exchange, call: Call, sent: Request, proxy_user: str | None) -> Exchange:
         """`sent` still has its credentials, which tell whose call this is."""
         request = exchange.request
@@ -167,9 +186,11 @@ class Cache:
 
     def _bypass(self, exchange: Exchange, reason: str) -> Exchange:
         exchange.status, exchange.reason = "BYPASS", reason
+        if self.settings.records and reason in UNREAD:
+            self.stats.unrecordable(exchange.request, reason)
         if self.settings.mode == "replay" or exchange.control.only_if_cached:
             mode = "replay" if self.settings.mode == "replay" else "only-if-cached"
-            message = f"ai-cache {mode}: this request cannot be answered from the store ({reason})."
+            message = refusals.bypass_message(mode, reason)
             self._refuse(exchange, "ai_cache_bypass", message)
         return exchange
 

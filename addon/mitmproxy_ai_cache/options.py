@@ -101,7 +101,15 @@ OPTIONS: tuple[Option, ...] = (
         "ai_cache_max_body",
         str,
         "10m",
-        "Largest request or answer that is cached. Larger ones pass through, nothing of them is held.",
+        "Largest request or answer that is cached. Larger ones pass through, nothing of them is held. A request that "
+        "comes without a Content-Length is held up to this size first.",
+    ),
+    Option(
+        "ai_cache_max_pending",
+        str,
+        "256m",
+        "How much of all requests together is held while they are being sent. The request that would exceed it passes "
+        "through uncached; in replay it is refused.",
     ),
     Option(
         "ai_cache_lookup_timeout",

@@ -18,6 +18,10 @@ OUR_HEADERS = (TTL_HEADER, NAMESPACE_HEADER)
 """Request headers that are ours: read, then taken off before forwarding."""
 
 
+UNREAD = ("request-too-large", "uploads-too-large")
+"""Why a request is not read whole, and so cannot be recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheControl:
     """The request directives of RFC 9111 section 5.2.1 that we act on."""

@@ -41,6 +41,7 @@ class Settings:
     max_size: int = 1 << 30
     near_size: int = 64 << 20
     max_body: int = 10 << 20
+    max_pending: int = 256 << 20
     lookup_timeout: float = 0.25
     hosts: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
@@ -114,6 +115,7 @@ class Settings:
             max_size=check.using("max_size", units.size),
             near_size=check.using("near_size", units.size),
             max_body=check.using("max_body", units.size),
+            max_pending=check.using("max_pending", units.size),
             lookup_timeout=check.lookup_timeout(),
             hosts=tuple(given["hosts"]),
             allow_hosts=tuple(given["allow_hosts"]),

@@ -26,6 +26,7 @@ _SENTENCES = {
     "get": "Only calls that ask a model are cached.",
     "request-streamed": "The body of the request was streamed past the cache.",
     "request-too-large": "The request is larger than ai_cache_max_body.",
+    "uploads-too-large": "All requests that were being sent together hold more than ai_cache_max_pending.",
     "duplicate-members": "The JSON of the request has a member twice; who reads it may see the one or the other.",
     "undecodable": "The body of the request could not be read.",
     "internal-error": "ai-cache stumbled over this request; the log says how.",

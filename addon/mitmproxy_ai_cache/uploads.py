@@ -1,0 +1,109 @@
+"""Request bodies on their way to us: how much of them is held, and what happens to one that is too large to hold.
+
+A declared length above `ai_cache_max_body` is settled from the head alone: it streams to the provider, or is refused.
+A body without a length is held up to the limit and settled then. Of all unfinished uploads together at most
+`ai_cache_max_pending` is held; the one that would exceed it is settled as if it were too large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mitmproxy import http
+
+TOO_LARGE, NO_ROOM = "request-too-large", "uploads-too-large"
+"""Why a request is not held: it alone is too large, or all unfinished uploads together are."""
+
+Settle = Callable[[http.HTTPFlow, str], http.Response | None]
+"""Told of a request that is not held, and why. Gives the answer that refuses it, or None: it streams."""
+
+
+class Upload:
+    """The body of one request."""
+
+    __slots__ = ("_flow", "_held", "_limit", "_settle", "_uploads", "pieces", "refusal", "settled", "size")
+
+    def __init__(self, uploads: Uploads, flow: http.HTTPFlow, limit: int, settle: Settle) -> None:
+        self._uploads, self._flow, self._limit, self._settle = uploads, flow, limit, settle
+        self._held = 0
+        self.settled = False
+        """Whether it was decided on without its body."""
+        self.refusal: http.Response | None = None
+        self.pieces = self.size = 0
+        """How many pieces what is held has, and how many bytes came after them."""
+
+    def holds(self, size: int) -> bool:
+        """Whether `size` bytes of it may be held. If not it has been settled."""
+        if size > self._limit:
+            self.settle(TOO_LARGE)
+        elif self._uploads.held + size - self._held > self._uploads.max_pending:
+            self.settle(NO_ROOM)
+        else:
+            self._uploads.held += size - self._held
+            self._held = size
+            return True
+        return False
+
+    def settle(self, reason: str) -> None:
+        self.settled = True
+        self.refusal = self._flow.response or self._settle(self._flow, reason)
+
+    def release(self) -> None:
+        """Nothing of it is held any more."""
+        self._uploads.held -= self._held
+        self._held = 0
+
+
+class Uploads:
+    """Those that are unfinished, by flow."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        """Bytes of all of them."""
+        self.max_pending = 0
+        self._by_flow: dict[str, Upload] = {}
+
+    def begin(self, flow: http.HTTPFlow, limit: int, settle: Settle) -> None:
+        """The head of a request is here. One whose declared length is too large is settled at once."""
+        length = declared_length(flow.request)
+        if length == 0:
+            return
+        upload = self._by_flow[flow.id] = Upload(self, flow, limit, settle)
+        if length is not None and length > limit:
+            upload.settle(TOO_LARGE)
+            flow.request.stream = True
+            if upload.refusal is not None:
+                flow.request.headers.pop("expect", None)  # else mitmproxy asks the client to go on
+
+    def of(self, flow: http.HTTPFlow) -> Upload | None:
+        return self._by_flow.get(flow.id)
+
+    def end(self, flow: http.HTTPFlow) -> bool:
+        """The request is complete, or over. Whether it was settled without its body."""
+        upload = self._by_flow.pop(flow.id, None)
+        if upload is None:
+            return False
+        upload.release()
+        return upload.settled
+
+    def end_of_client(self, client_id: str) -> None:
+        """Its connection is over, and with it what it had begun to send."""
+        for upload in [each for each in self._by_flow.values() if each._flow.client_conn.id == client_id]:
+            self.end(upload._flow)
+
+    def __len__(self) -> int:
+        return len(self._by_flow)
+
+
+def declared_length(request: http.Request) -> int | None:
+    """The Content-Length, or None where there is none to go by: the body is chunked, or an h2 stream."""
+    found: int | None = None
+    for name, value in request.headers.fields:
+        if len(name) == 17 and name.lower() == b"transfer-encoding":
+            return None
+        if len(name) == 14 and name.lower() == b"content-length":
+            first = value.partition(b",")[0].strip()
+            found = int(first) if first.isdigit() else None
+    if found is None and not (request.is_http2 or request.is_http3):
+        return 0  # RFC 9112 section 6.3: no body
+    return found
