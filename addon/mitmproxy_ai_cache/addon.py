@@ -7,24 +7,24 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, memory_origin, mends, status_page, tuning, upload_mends, websockets
+from . import __version__, bridge, memory_origin, mends, status_page, tuning, unread, upload_mends, websockets
 from .cache import Cache
 from .commands import Commands
 from .control import PREFIX, Control
 from .exchange import Exchange
 from .flight import Flight
+from .flow_call import FlowCall
 from .isolation import Isolation
 from .messages import Response
 from .options import OPTIONS, SECRETS
 from .protocols.base import Ending
 from .proxy_users import ProxyUsers
-from .refusals import proxy_user_required, too_large
+from .refusals import proxy_user_required
 from .scopes import Scope, Scopes
 from .settings import Settings, SettingsError
 from .store_of import store_of
@@ -35,20 +35,6 @@ logger = logging.getLogger("ai-cache")
 
 _CRASHED_AFTER = 5.0
 """Seconds after its client left in which a call has come to its end, unless mitmproxy stumbled."""
-
-
-@dataclass(slots=True)
-class _Call:
-    """A flow that is ours, from its request to its end."""
-
-    flow: http.HTTPFlow
-    exchange: Exchange
-    user: str | None = None
-    content: bytes | None = None
-    address: tuple[object, ...] = ()
-    restore: Callable[[], None] | None = None
-    """Gives a request that is sent to memory its own address back."""
-    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class AICache:
@@ -64,7 +50,7 @@ class AICache:
         self._running = False
         self._starting: asyncio.Task[None] | None = None
         self._complaints: set[str] = set()
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, FlowCall] = {}
         self._users = ProxyUsers()
         self._scopes = Scopes()
         self._uploads = Uploads()
@@ -134,13 +120,7 @@ class AICache:
             return Isolation("none")  # recordings are everybody's
         if self._settings.isolate is not None:
             return self._settings.isolate
-        return Isolation("none" if self._is_local() else "credential")
-
-    @staticmethod
-    def _is_local() -> bool:
-        """Whether only this machine reaches the proxy."""
-        servers = ctx.master.addons.get("proxyserver")
-        return servers is not None and bridge.all_loopback(servers.listen_addrs())
+        return Isolation("none" if bridge.is_local() else "credential")
 
     # Life of the proxy
 
@@ -174,20 +154,12 @@ class AICache:
             self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
-        if not self._is_local() and not ctx.options.proxyauth:
+        if not bridge.is_local() and not ctx.options.proxyauth:
             logger.warning(
                 "ai-cache: whoever reaches this port can use the proxy and be answered from the cache; listen on "
                 "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
             )
-        if ctx.options.stream_large_bodies:
-            logger.warning(
-                "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"
-            )
-        if "tcp_timeout" in ctx.options and ctx.options.tcp_timeout < 3600 and not self._stream_all:
-            logger.warning(
-                "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
-                ctx.options.tcp_timeout,
-            )
+        bridge.warn_of_options(self._stream_all)
 
     def _first_line(self, store: Store, entries: int) -> str:
         settings, isolation = self._settings, str(self._isolation())
@@ -227,7 +199,7 @@ class AICache:
             # Each of them ends in `response` or `error`, unless its connection crashed: nobody is to wait for it then.
             asyncio.get_running_loop().call_later(_CRASHED_AFTER, self._abandon, left)
 
-    def _abandon(self, calls: list[_Call]) -> None:
+    def _abandon(self, calls: list[FlowCall]) -> None:
         for call in calls:
             if self._take(call.flow) is not None and self.cache is not None:
                 self.cache.abandon(call.exchange)
@@ -262,24 +234,9 @@ class AICache:
 
     def _settle_unread(self, flow: http.HTTPFlow, reason: str) -> http.Response | None:
         """Decide on a request whose body is too large to hold: the answer that refuses it, or None."""
-        cache, method = self.cache, flow.request.method
-        if bridge.is_for_us(flow) or (cache is None and self._settings.mode == "replay"):
-            return bridge.response_to(too_large(), method)
-        if cache is None:
-            return None
-        admitted = self._admit(flow, cache)
-        if isinstance(admitted, Response):
-            return bridge.response_to(admitted, method)
-        exchange = cache.begin_unread(admitted.exchange, reason)
-        admitted.address = bridge.address_of(flow)
-        if exchange.response is not None or not exchange.status:
-            self._take(flow)
-        if exchange.response is not None:
-            return bridge.response_to(exchange.response, method)
-        bridge.strip_our_headers(flow.request)
-        return None
+        return unread.settle(flow, reason, self.cache, self._settings.mode, self._admit, self._take)
 
-    def _admit(self, flow: http.HTTPFlow, cache: Cache) -> Response | _Call:
+    def _admit(self, flow: http.HTTPFlow, cache: Cache) -> Response | FlowCall:
         """The call of a request that somebody makes who may; else what refuses it."""
         user = self._users.of(flow) if self._isolates_users else None
         if self._isolates_users and user is None:
@@ -289,7 +246,7 @@ class AICache:
         if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
             cache.stats.upgrade_refused(request.host, request.path)
             return refusal
-        call = self._calls[flow.id] = _Call(flow, Exchange(request, scope=scope), user)
+        call = self._calls[flow.id] = FlowCall(flow, Exchange(request, scope=scope), user)
         return call
 
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -321,7 +278,7 @@ class AICache:
             bridge.strip_our_headers(flow.request)
             bridge.declare_length(flow.request)
 
-    def _forward(self, call: _Call) -> None:
+    def _forward(self, call: FlowCall) -> None:
         """To the provider, or to the stream of an identical call in flight."""
         flow, exchange = call.flow, call.exchange
         call.content, call.address = flow.request.raw_content, bridge.address_of(flow)
@@ -336,7 +293,7 @@ class AICache:
         if exchange.stale is not None and self.cache is not None:
             mends.answer_if_unreachable(flow, partial(self._stale_response, call))
 
-    def _protect(self, call: _Call, flight: Flight) -> None:
+    def _protect(self, call: FlowCall, flight: Flight) -> None:
         """Others depend on this call now: its client's leaving must not end it."""
         over = flight.over
         mends.outlive_client(
@@ -346,7 +303,7 @@ class AICache:
             lambda: not over.is_set() and flight.needed,
         )
 
-    def _stale_response(self, call: _Call) -> http.Response | None:
+    def _stale_response(self, call: FlowCall) -> http.Response | None:
         stale = self.cache.stale_response(call.exchange, 0) if self.cache is not None else None
         return None if stale is None else bridge.response_to(stale, call.flow.request.method)
 
@@ -367,7 +324,7 @@ class AICache:
                 if self.cache is not None:
                     await self.cache.keeper.finished()
 
-    def _take(self, flow: http.HTTPFlow) -> _Call | None:
+    def _take(self, flow: http.HTTPFlow) -> FlowCall | None:
         """The call of `flow`, which is over."""
         call = self._calls.pop(flow.id, None)
         if call is not None:

@@ -18,10 +18,10 @@ from .exchange import Exchange
 from .explaining import Explainer
 from .flight import Flight, Turn
 from .hosts import HostList, ai_hosts, is_side_traffic
-from .isolation import Isolation, NoPrincipal, Unstable, is_claim
+from .isolation import Isolation, NoPrincipal, Unstable
 from .keeping import Keeper, is_refusal
 from .key import fingerprint
-from .keyless import KeylessHosts
+from .keyless import Claims, KeylessHosts
 from .messages import Headers, Request, Response
 from .policy import UNREAD, CacheControl
 from .protocols.base import Call, Ending
@@ -63,7 +63,7 @@ class Cache:
         self.flights = self.keeper.flights
         self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
         self._store_works = True
-        self._warned_of_claims = False
+        self._claims = Claims()
         self._keyless = KeylessHosts(settings.keyless_hosts)
 
     def concerns(self, method: str, host: str, path: str) -> bool:
@@ -128,10 +128,10 @@ class Cache:
         except NoPrincipal:
             self._keyless.passed(request.host, self.isolation)
             return self._bypass(exchange, "no-credential")
-        self._warn_of_claims(scope)
+        self._claims.seen(scope, self.isolation)
         parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
         exchange.key = self._numbered(fingerprint(call, request, parts, self.settings.key_rules), exchange)
-        if self._may_collapse(exchange):
+        if policy.may_collapse(self.settings, exchange.decision, exchange.control):
             await self._answer_once(exchange, call)
         else:
             await self._look_up(exchange)
@@ -142,15 +142,6 @@ class Cache:
             message = refusals.miss_message(self.settings, exchange, call, explanation)
             self._refuse(exchange, "ai_cache_miss", message, explanation)
         return exchange
-
-    def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
-        if not self._warned_of_claims and self.isolation.by("credential") and any(map(is_claim, scope)):
-            self._warned_of_claims = True
-            logger.warning(
-                "ai-cache: entries are kept apart by AWS account or by issuer and subject of a JWT; both are claims, "
-                "and nobody checks them on a hit. On a network you do not trust use proxyauth with "
-                "ai_cache_isolate=proxy-user"
-            )
 
     def _identify(self, exchange: Exchange) -> Call | None:
         """The call, or None with `exchange` saying what happens to a request that is none."""
@@ -279,18 +270,6 @@ class Cache:
         self.stats.hit(exchange)
 
     # Single flight
-
-    def _may_collapse(self, exchange: Exchange) -> bool:
-        """Whether an answer that is on its way may be this call's answer, too."""
-        control = exchange.control
-        return (
-            self.settings.single_flight
-            and self.settings.mode == "cache"
-            and exchange.decision.look_up
-            and exchange.decision.keep
-            and not control.only_if_cached
-            and control.max_age != 0
-        )
 
     async def _answer_once(self, exchange: Exchange, call: Call) -> None:
         """From the store or from an identical call in flight; else this one leads, or goes alone."""

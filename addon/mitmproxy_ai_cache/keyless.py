@@ -1,4 +1,4 @@
-"""Hosts whose calls without a key may share entries, and the line that says how to name one."""
+"""Hosts whose calls without a key may share entries, and what the log says of how entries are kept apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import re
 
 from . import replay
-from .isolation import Isolation
+from .isolation import Isolation, is_claim
 
 logger = logging.getLogger("ai-cache")
 
@@ -53,6 +53,22 @@ class KeylessHosts:
         logger.warning(
             "ai-cache: calls to %s without %s pass uncached (no-credential); %s", name, _lacking(isolation), mend
         )
+
+
+class Claims:
+    """Principals that nobody checks. The first one is told of."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def seen(self, scope: tuple[bytes, ...], isolation: Isolation) -> None:
+        if not self._told and isolation.by("credential") and any(map(is_claim, scope)):
+            self._told = True
+            logger.warning(
+                "ai-cache: entries are kept apart by AWS account or by issuer and subject of a JWT; both are claims, "
+                "and nobody checks them on a hit. On a network you do not trust use proxyauth with "
+                "ai_cache_isolate=proxy-user"
+            )
 
 
 def _lacking(isolation: Isolation) -> str:

@@ -71,6 +71,18 @@ def decide(settings: Settings, request: Request, call: Call, control: CacheContr
     )
 
 
+def may_collapse(settings: Settings, decision: Decision, control: CacheControl) -> bool:
+    """Whether an answer that is on its way may be this call's answer, too."""
+    return (
+        settings.single_flight
+        and settings.mode == "cache"
+        and decision.look_up
+        and decision.keep
+        and not control.only_if_cached
+        and control.max_age != 0
+    )
+
+
 def _bypass(settings: Settings, request: Request, call: Call) -> str:
     for name, value in settings.bypass_on:
         if name in request.headers and value in ("*", request.headers.get(name)):
