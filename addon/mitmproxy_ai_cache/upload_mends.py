@@ -48,6 +48,7 @@ _not_read: dict[str, asyncio.Event] = {}
 
 def install(uploads: Uploads) -> None:
     """Let `uploads` decide on every request body from now on."""
+    uploads.cut = _cut_client
     _uploads.append(uploads)
     if getattr(HttpStream.check_body_size, "bounds_uploads", False):
         return
@@ -239,17 +240,27 @@ def forget(client: connection.Client) -> None:
 def _close_soon(client: connection.Client) -> None:
     """Say that nothing more will be sent, and cut the connection a moment later. At once the client would be reset, and
     may not see its answer."""
-    servers: Any = ctx.master.addons.get("proxyserver")
-    handler = next((each for each in servers.connections.values() if each.client is client), None)
-    io = handler.transports.get(client) if handler is not None else None
+    io = _io_of(client)
     if io is None:
         return
     _stop_reading(client)
     if io.writer is not None and not io.writer.is_closing() and hasattr(io.writer, "write_eof"):
         io.writer.write_eof()
-    asyncio.get_running_loop().call_later(_GRACE, _cut, io)
+    asyncio.get_running_loop().call_later(_GRACE, _cut, io, "its request was refused")
 
 
-def _cut(io: Any) -> None:
+def _cut_client(client: connection.Client) -> None:
+    if (io := _io_of(client)) is not None:
+        _cut(io, "its request stands still, and others need the room")
+
+
+def _cut(io: Any, why: str) -> None:
     if io.handler is not None:
-        io.handler.cancel("its request was refused")
+        io.handler.cancel(why)
+
+
+def _io_of(client: connection.Client) -> Any:
+    """Its socket and the task that reads it, or None."""
+    servers: Any = ctx.master.addons.get("proxyserver")
+    handler = next((each for each in servers.connections.values() if each.client is client), None)
+    return handler.transports.get(client) if handler is not None else None

@@ -2,17 +2,22 @@
 
 A declared length above `ai_cache_max_body` is settled from the head alone: it streams to the provider, or is refused.
 A body without a length is held up to the limit and settled then. Of all unfinished uploads together at most
-`ai_cache_max_pending` is held; the one that would exceed it is settled as if it were too large.
+`ai_cache_max_pending` is held; the one that would exceed it is settled as if it were too large, unless others stand
+still: those are cut.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-from mitmproxy import http
+from mitmproxy import connection, http
 
 TOO_LARGE, NO_ROOM = "request-too-large", "uploads-too-large"
 """Why a request is not held: it alone is too large, or all unfinished uploads together are."""
+
+STANDS_STILL = 30.0
+"""Seconds without a byte after which an upload has to make room for others."""
 
 Settle = Callable[[http.HTTPFlow, str], http.Response | None]
 """Told of a request that is not held, and why. Gives the answer that refuses it, or None: it streams."""
@@ -21,11 +26,11 @@ Settle = Callable[[http.HTTPFlow, str], http.Response | None]
 class Upload:
     """The body of one request."""
 
-    __slots__ = ("_flow", "_held", "_limit", "_settle", "_uploads", "pieces", "refusal", "settled", "size")
+    __slots__ = ("_flow", "_held", "_last", "_limit", "_settle", "_uploads", "pieces", "refusal", "settled", "size")
 
     def __init__(self, uploads: Uploads, flow: http.HTTPFlow, limit: int, settle: Settle) -> None:
         self._uploads, self._flow, self._limit, self._settle = uploads, flow, limit, settle
-        self._held = 0
+        self._held, self._last = 0, 0.0
         self.settled = False
         """Whether it was decided on without its body."""
         self.refusal: http.Response | None = None
@@ -36,13 +41,21 @@ class Upload:
         """Whether `size` bytes of it may be held. If not it has been settled."""
         if size > self._limit:
             self.settle(TOO_LARGE)
-        elif self._uploads.held + size - self._held > self._uploads.max_pending:
+        elif not self._uploads.has_room(size - self._held):
             self.settle(NO_ROOM)
         else:
             self._uploads.held += size - self._held
-            self._held = size
+            self._held, self._last = size, time.monotonic()
             return True
         return False
+
+    def stands_still(self) -> bool:
+        """Whether it is held, unfinished and without news."""
+        return self._held > 0 and not self.settled and time.monotonic() - self._last > STANDS_STILL
+
+    @property
+    def client(self) -> connection.Client:
+        return self._flow.client_conn
 
     def settle(self, reason: str) -> None:
         self.settled = True
@@ -61,7 +74,17 @@ class Uploads:
         self.held = 0
         """Bytes of all of them."""
         self.max_pending = 0
+        self.cut: Callable[[connection.Client], None] = lambda client: None
+        """Ends the connection of a client."""
         self._by_flow: dict[str, Upload] = {}
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes may be held; what stands still makes room for them."""
+        if self.held + size > self.max_pending:
+            for upload in [each for each in self._by_flow.values() if each.stands_still()]:
+                self.cut(upload.client)
+                upload.release()
+        return self.held + size <= self.max_pending
 
     def begin(self, flow: http.HTTPFlow, limit: int, settle: Settle) -> None:
         """The head of a request is here. One whose declared length is too large is settled at once."""
@@ -88,7 +111,7 @@ class Uploads:
 
     def end_of_client(self, client_id: str) -> None:
         """Its connection is over, and with it what it had begun to send."""
-        for upload in [each for each in self._by_flow.values() if each._flow.client_conn.id == client_id]:
+        for upload in [each for each in self._by_flow.values() if each.client.id == client_id]:
             self.end(upload._flow)
 
     def __len__(self) -> int:
