@@ -370,7 +370,7 @@ class AICache:
         self._finish(flow, bridge.ending_of(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
-        self._uploads.end(flow)
+        self._uploads.break_off(flow)
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:

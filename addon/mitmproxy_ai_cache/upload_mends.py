@@ -48,7 +48,7 @@ _not_read: dict[str, asyncio.Event] = {}
 
 def install(uploads: Uploads) -> None:
     """Let `uploads` decide on every request body from now on."""
-    uploads.cut = _cut_client
+    uploads.cut, uploads.abort = _cut_client, _abort
     _uploads.append(uploads)
     if getattr(HttpStream.check_body_size, "bounds_uploads", False):
         return
@@ -81,6 +81,7 @@ def _mend_streams() -> None:
             elif not upload.holds(len(self.request_body_buf)):
                 yield from _stop_holding(self, upload)
             else:
+                upload.buffer = self.request_body_buf
                 _merge(self.request_body_buf._chunks, upload)
         return False
 
@@ -254,13 +255,21 @@ def _cut_client(client: connection.Client) -> None:
         _cut(io, "its request stands still, and others need the room")
 
 
+def _abort(flow: http.HTTPFlow) -> None:
+    """A transport of asyncio that is closed goes on sending, for ever where nobody reads."""
+    io = _io_of(flow.client_conn, flow.server_conn)
+    transport = getattr(io.writer, "transport", None) if io is not None else None
+    if transport is not None and transport.get_write_buffer_size():
+        transport.abort()
+
+
 def _cut(io: Any, why: str) -> None:
     if io.handler is not None:
         io.handler.cancel(why)
 
 
-def _io_of(client: connection.Client) -> Any:
-    """Its socket and the task that reads it, or None."""
+def _io_of(client: connection.Client, other: connection.Connection | None = None) -> Any:
+    """The socket of `client`, or of its `other` end, and the task that reads it; or None."""
     servers: Any = ctx.master.addons.get("proxyserver")
     handler = next((each for each in servers.connections.values() if each.client is client), None)
-    return handler.transports.get(client) if handler is not None else None
+    return handler.transports.get(other or client) if handler is not None else None

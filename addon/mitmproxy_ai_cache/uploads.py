@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from mitmproxy import connection, http
 
@@ -26,7 +27,19 @@ Settle = Callable[[http.HTTPFlow, str], http.Response | None]
 class Upload:
     """The body of one request."""
 
-    __slots__ = ("_flow", "_held", "_last", "_limit", "_settle", "_uploads", "pieces", "refusal", "settled", "size")
+    __slots__ = (
+        "_flow",
+        "_held",
+        "_last",
+        "_limit",
+        "_settle",
+        "_uploads",
+        "buffer",
+        "pieces",
+        "refusal",
+        "settled",
+        "size",
+    )
 
     def __init__(self, uploads: Uploads, flow: http.HTTPFlow, limit: int, settle: Settle) -> None:
         self._uploads, self._flow, self._limit, self._settle = uploads, flow, limit, settle
@@ -34,6 +47,8 @@ class Upload:
         self.settled = False
         """Whether it was decided on without its body."""
         self.refusal: http.Response | None = None
+        self.buffer: Any = None
+        """What holds it."""
         self.pieces = self.size = 0
         """How many pieces what is held has, and how many bytes came after them."""
 
@@ -76,6 +91,8 @@ class Uploads:
         self.max_pending = 0
         self.cut: Callable[[connection.Client], None] = lambda client: None
         """Ends the connection of a client."""
+        self.abort: Callable[[http.HTTPFlow], None] = lambda flow: None
+        """Drops what still waits to be sent to the provider of a request."""
         self._by_flow: dict[str, Upload] = {}
 
     def has_room(self, size: int) -> bool:
@@ -102,17 +119,28 @@ class Uploads:
         return self._by_flow.get(flow.id)
 
     def end(self, flow: http.HTTPFlow) -> bool:
-        """The request is complete, or over. Whether it was settled without its body."""
+        """The request is complete. Whether it was settled without its body."""
         upload = self._by_flow.pop(flow.id, None)
         if upload is None:
             return False
         upload.release()
         return upload.settled
 
+    def break_off(self, flow: http.HTTPFlow) -> None:
+        """The request is over. If it is incomplete nothing of it is kept: mitmproxy leaves it to the garbage collector,
+        and goes on to send what has come of it."""
+        upload = self._by_flow.pop(flow.id, None)
+        if upload is not None:
+            upload.release()
+            if upload.buffer is not None:
+                upload.buffer.clear()
+            if upload.settled:
+                self.abort(flow)
+
     def end_of_client(self, client_id: str) -> None:
         """Its connection is over, and with it what it had begun to send."""
         for upload in [each for each in self._by_flow.values() if each.client.id == client_id]:
-            self.end(upload._flow)
+            self.break_off(upload._flow)
 
     def __len__(self) -> int:
         return len(self._by_flow)

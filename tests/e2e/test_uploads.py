@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -423,13 +424,20 @@ def pushed(proxy: Process, url: str, count: int, chunked: bool, size: int = 60 *
     for raw in raws:
         if chunked:
             raw.send(b"%x\r\n" % size)
-        raw._socket.settimeout(1)
-    threads = [threading.Thread(target=raw.push, args=(most,)) for raw in raws]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        raw._socket.settimeout(6)
+    with ThreadPoolExecutor(count) as pool:
+        sent = list(pool.map(lambda raw: raw.push(most), raws))
+    assert min(sent) > min(most, MB), "they all send"
     return raws
+
+
+def settled(proxy: Process) -> float:
+    """What is resident once that does not change any more."""
+    last, now = 0.0, resident(proxy)
+    while abs(now - last) > 0.5:
+        time.sleep(0.5)
+        last, now = now, resident(proxy)
+    return now
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/PID/status")
@@ -444,12 +452,13 @@ def test_the_memory_of_twelve_unfinished_uploads_is_bounded(
     proxy = frugal("ai_cache_hosts=127.0.0.1")
     for raw in pushed(proxy, deaf.url, 1, chunked):
         raw.close()
-    before = resident(proxy)
+    before = settled(proxy)
     raws = pushed(proxy, deaf.url, 12, chunked)
-    held = (resident(proxy) - before) / 12
+    held = (settled(proxy) - before) / 12
     with capsys.disabled():
         print(f"\n12 unfinished uploads of 60 MB, {'without a length' if chunked else 'declared'}: {held:.2f} MB each")
     assert held < each
+    assert not chunked or held > 5, "what has no length is held first"
     for raw in raws:
         raw.close()
 
@@ -464,14 +473,14 @@ def test_all_unfinished_uploads_together_are_bounded(
     proxy = frugal("ai_cache_hosts=127.0.0.1", "ai_cache_max_pending=40m")
     for raw in pushed(proxy, deaf.url, 1, chunked, 9 * MB, 8 * MB):
         raw.close()
-    before = resident(proxy)
+    before = settled(proxy)
     raws = pushed(proxy, deaf.url, 40, chunked, 9 * MB, 8 * MB)
-    held = resident(proxy) - before
+    held = settled(proxy) - before
     with capsys.disabled():
         print(
             f"\n40 unfinished uploads of 9 MB, {'without a length' if chunked else 'declared'}: {held:.1f} MB together"
         )
-    assert held < 40 + 40 * 0.5, "and half a megabyte for each connection with its buffers"
+    assert 20 < held < 40 + 40 * 0.5, "and half a megabyte for each connection with its buffers"
     for raw in raws:
         raw.close()
 

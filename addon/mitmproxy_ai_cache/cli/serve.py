@@ -15,6 +15,7 @@ from pathlib import Path
 from .. import log_line
 from ..store_of import directory_of
 from . import cassettes
+from .descriptors import raise_limit
 from .env import folder
 from .environment import variables
 from .proxy import Running, SettingsError, StartError, add_options, failed, print_summary, proxy, settings_of
@@ -66,6 +67,7 @@ def _use_cassettes(arguments: argparse.Namespace) -> str:
 
 
 async def _serve(arguments: argparse.Namespace, note: str) -> int:
+    raise_limit()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
