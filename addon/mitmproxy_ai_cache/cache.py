@@ -18,11 +18,12 @@ from .exchange import Exchange
 from .explaining import Explainer
 from .flight import Flight, Turn
 from .hosts import HostList, ai_hosts, is_side_traffic
-from .isolation import Isolation, Unstable, is_claim
+from .isolation import Isolation, NoPrincipal, Unstable
 from .keeping import Keeper, is_refusal
 from .key import fingerprint
+from .keyless import Claims, KeylessHosts
 from .messages import Headers, Request, Response
-from .policy import CacheControl
+from .policy import UNREAD, CacheControl
 from .protocols.base import Call, Ending
 from .recent_calls import asked_of
 from .redact import credentials_of, redact_request
@@ -62,7 +63,8 @@ class Cache:
         self.flights = self.keeper.flights
         self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
         self._store_works = True
-        self._warned_of_claims = False
+        self._claims = Claims()
+        self._keyless = KeylessHosts(settings.keyless_hosts)
 
     def concerns(self, method: str, host: str, path: str) -> bool:
         """Whether the head alone says that this request may be ours."""
@@ -94,6 +96,25 @@ class Cache:
             exchange.call = exchange.response = None
             return self._bypass(exchange, "internal-error")
 
+    def begin_unread(self, exchange: Exchange, reason: str) -> Exchange:
+        """Decide on a request by its head alone: its body is too large to hold, and never comes here."""
+        request = exchange.request
+        if self.settings.mode == "off":
+            return exchange
+        exchange.control = CacheControl.parse(request.headers.get("cache-control"))
+        unread = bodies.Body("too-large")
+        concerns = self.concerns(request.method, request.host, request.path)
+        on_ai_host = request.host in self.hosts
+        exchange.call = self.registry.recognise(request, unread) if concerns else None
+        strict = self.settings.mode == "replay" or self.settings.fail_mode == "error"
+        no_call = not concerns or is_side_traffic(request.host, request.path)
+        if exchange.call is None and (no_call or (strict and not on_ai_host)):
+            self._no_call(exchange)
+            return exchange
+        if exchange.call is None and self.settings.everything:
+            exchange.call = protocols.ANYTHING.recognise(request, unread)
+        return self._bypass(exchange, reason)
+
     async def _begin_call(self, exchange: Exchange, call: Call, sent: Request, proxy_user: str | None) -> Exchange:
         """`sent` still has its credentials, which tell whose call this is."""
         request = exchange.request
@@ -101,13 +122,16 @@ class Cache:
         if reason := exchange.decision.bypass:
             return self._bypass(exchange, reason)
         try:
-            scope = self.isolation.scope(sent, proxy_user)
+            scope = self.isolation.scope(sent, proxy_user, self._keyless.may_share(request.host))
         except Unstable:
             return self._bypass(exchange, "unstable-credential")
-        self._warn_of_claims(scope)
+        except NoPrincipal:
+            self._keyless.passed(request.host, self.isolation)
+            return self._bypass(exchange, "no-credential")
+        self._claims.seen(scope, self.isolation)
         parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
         exchange.key = self._numbered(fingerprint(call, request, parts, self.settings.key_rules), exchange)
-        if self._may_collapse(exchange):
+        if policy.may_collapse(self.settings, exchange.decision, exchange.control):
             await self._answer_once(exchange, call)
         else:
             await self._look_up(exchange)
@@ -118,15 +142,6 @@ class Cache:
             message = refusals.miss_message(self.settings, exchange, call, explanation)
             self._refuse(exchange, "ai_cache_miss", message, explanation)
         return exchange
-
-    def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
-        if not self._warned_of_claims and scope[0] == b"credential" and any(map(is_claim, scope)):
-            self._warned_of_claims = True
-            logger.warning(
-                "ai-cache: entries are kept apart by AWS account or by issuer and subject of a JWT; both are claims, "
-                "and nobody checks them on a hit. On a network you do not trust use proxyauth with "
-                "ai_cache_isolate=proxy-user"
-            )
 
     def _identify(self, exchange: Exchange) -> Call | None:
         """The call, or None with `exchange` saying what happens to a request that is none."""
@@ -162,9 +177,11 @@ class Cache:
 
     def _bypass(self, exchange: Exchange, reason: str) -> Exchange:
         exchange.status, exchange.reason = "BYPASS", reason
+        if self.settings.records and reason in UNREAD:
+            self.stats.unrecordable(exchange.request, reason)
         if self.settings.mode == "replay" or exchange.control.only_if_cached:
             mode = "replay" if self.settings.mode == "replay" else "only-if-cached"
-            message = f"ai-cache {mode}: this request cannot be answered from the store ({reason})."
+            message = refusals.bypass_message(mode, reason)
             self._refuse(exchange, "ai_cache_bypass", message)
         return exchange
 
@@ -253,18 +270,6 @@ class Cache:
         self.stats.hit(exchange)
 
     # Single flight
-
-    def _may_collapse(self, exchange: Exchange) -> bool:
-        """Whether an answer that is on its way may be this call's answer, too."""
-        control = exchange.control
-        return (
-            self.settings.single_flight
-            and self.settings.mode == "cache"
-            and exchange.decision.look_up
-            and exchange.decision.keep
-            and not control.only_if_cached
-            and control.max_age != 0
-        )
 
     async def _answer_once(self, exchange: Exchange, call: Call) -> None:
         """From the store or from an identical call in flight; else this one leads, or goes alone."""

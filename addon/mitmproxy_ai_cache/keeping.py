@@ -77,6 +77,8 @@ class Keeper:
             self.stats.hit(exchange)
         elif body is None or why_not or not exchange.key:
             reason = why_not or self._why_uncaptured(exchange)
+            if reason == "too-large" and self.settings.records:
+                self.stats.unrecordable(exchange.request, reason)
             self.fail(exchange, whole=whole, hopeless=bool(why_not), left=exchange.left)
             self._ask_again(exchange)
             self.stats.forwarded(exchange, reason)

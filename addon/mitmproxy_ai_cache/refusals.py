@@ -75,3 +75,20 @@ def proxy_user_required() -> Response:
         {"error": {"message": "ai-cache isolates by proxy user; set HTTPS_PROXY=http://USER:x@host:port", "code": 407}},
         [("proxy-authenticate", 'Basic realm="ai-cache"')],
     )
+
+
+def too_large() -> Response:
+    """To a request that is for the proxy itself, or comes before its store is open."""
+    message = "ai-cache: this request is larger than ai_cache_max_body; send less, or raise that option"
+    return json_response(413, {"error": {"message": message, "code": "ai_cache_too_large"}})
+
+
+def bypass_message(mode: str, reason: str) -> str:
+    """Why a call that is not looked up cannot be answered."""
+    message = f"ai-cache {mode}: this request cannot be answered from the store ({reason})."
+    mend = {
+        "request-too-large": " It is larger than ai_cache_max_body; raise that option, and record again.",
+        "uploads-too-large": " Requests that are being sent hold all of ai_cache_max_pending; raise it, or send fewer.",
+        "no-credential": " It does not say whose it is (ai_cache_isolate); send a key, or see ai_cache_keyless_hosts.",
+    }
+    return message + mend.get(reason, "")

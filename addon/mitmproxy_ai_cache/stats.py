@@ -12,6 +12,7 @@ from .entry import Entry
 from .exchange import Exchange
 from .flight import LiveStream
 from .histogram import CALL, LOOK_UP, Histogram
+from .messages import Request
 from .protocols.base import Ending
 from .recent_calls import Recent
 from .savings import Ledger, Row, Saved
@@ -88,6 +89,8 @@ class Stats:
         """The first ones of them."""
         self.tokens: Counter[str] = Counter()
         """Token endpoints that were answered here, by host."""
+        self.not_recordable: list[str] = []
+        """The first calls that are too large to record, each with what is."""
         self.refused_upgrades = 0
         self.connections = 0
         """Connections of clients to the proxy."""
@@ -147,6 +150,14 @@ class Stats:
             for tell in stream.to_land:
                 tell(entry)
             stream.to_land.clear()
+
+    def unrecordable(self, request: Request, reason: str) -> None:
+        """A call that is too large to record. `reason`: `too-large` is its answer, all others are its request."""
+        what = "its answer is" if reason == "too-large" else "its request is"
+        option = "ai_cache_max_pending" if reason == "uploads-too-large" else "ai_cache_max_body"
+        if len(self.not_recordable) < _EXPLAINED:
+            url = replay.printable(request.url, 200)
+            self.not_recordable.append(f"{request.method} {url}: {what} too large to record; raise {option}")
 
     def answered_locally(self, host: str) -> None:
         """A token endpoint that a replay answered itself."""
@@ -291,6 +302,7 @@ class Stats:
             "reasons": {f"{status} {reason}": count for (status, reason), count in self.reasons.items()},
             "stored": stored,
             "not_stored": dict(not_stored),
+            "too_large": list(self.not_recordable),
             "store_failures": dict(self.store_failures),
             "saved": self.totals().saved.as_json(),
             "refused": dict(self.refused),

@@ -91,7 +91,12 @@ def unrecorded(stats: Stats) -> list[str]:
     """Why this recording fails its run: what was bought and is not there to be replayed."""
     lost = stats.kept()[1][GIVEN_UP]
     kinds = ", ".join(kind for kind, _ in stats.store_failures.most_common())
-    return [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost else []
+    problems = [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost else []
+    return problems + stats.not_recordable[:_NAMED] + _more(len(stats.not_recordable) - _NAMED)
+
+
+def _more(count: int) -> list[str]:
+    return [f"{count} more calls are too large to record; see too_large in --report FILE"] if count > 0 else []
 
 
 def _of_calls(stats: Stats, min_hits: int) -> Iterator[str]:
