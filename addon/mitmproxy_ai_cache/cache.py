@@ -33,6 +33,7 @@ from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
+from .stores.cassettes.store import CassetteStore
 from .token_endpoints import token_answer
 
 logger = logging.getLogger("ai-cache")
@@ -69,6 +70,8 @@ class Cache:
         self.sequences = Sequences()
         self.pool = pool or Pool()
         self.off_loop = OffLoop(settings, self.registry, self.hosts, self.pool)
+        if isinstance(store, CassetteStore):
+            store.compose_with(self.off_loop.compose)
         self._explainer = Explainer(settings, store, self.off_loop)
         self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6), self.off_loop)
         self.flights = self.keeper.flights
@@ -416,5 +419,5 @@ class Cache:
 
     async def close(self) -> None:
         await self.keeper.close()
-        await self.pool.close()
         await self.store.close()
+        await self.pool.close()

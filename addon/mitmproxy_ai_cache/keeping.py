@@ -146,7 +146,9 @@ class Keeper:
         if not self._work.wants_answer(headers, body):
             return judge(call, status, headers, body, ending, limit)
         judged = await self._work.judge(call, status, headers, body, ending)
-        return judged or await asyncio.to_thread(judge, call, status, headers, body, ending, limit)
+        if judged is not None:
+            return judged
+        return await asyncio.to_thread(judge, call, status, headers, body, ending, limit)
 
     async def _without_secrets(self, entry: Entry, credentials: tuple[Pattern, ...]) -> Entry:
         if self._work.wants_redaction(entry):

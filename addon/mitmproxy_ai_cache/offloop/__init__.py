@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..cassette import file
 from ..entry import Entry
 from ..explain import Explanation, Miss, Recorded
 from ..hosts import HostList
@@ -112,6 +113,21 @@ class OffLoop:
         body = out[answer["body"]] if "body" in answer else entry.body
         return replace(entry, body=body, headers=wire.headers_in(answer["headers"]).fields, redacted=True)
 
+    def compose(self, entry: Entry) -> tuple[str, dict[str, str]]:
+        """What `cassette.file.encode` says; for the thread of a store. Raises `NotWritable`."""
+        if len(entry.body) + len(entry.request) < LARGE or not can_work():
+            return file.encode(entry)
+        try:
+            said, out = self._pool.do_here(
+                {"job": "compose", "entry": wire.whole_entry_out(entry)}, [entry.body, entry.request]
+            )
+        except Failed:
+            return file.encode(entry)  # nothing is at stake but time
+        if why := said.get("not_writable"):
+            raise file.NotWritable(why)
+        text, *contents = (data.decode("utf-8", "surrogatepass") for data in out)
+        return text, dict(zip(said["parts"], contents, strict=True))
+
     # A miss
 
     def shelf(self, entries: list[Entry]) -> Shelf:
@@ -169,7 +185,7 @@ class Shelf:
     async def _elsewhere(self, miss: Miss) -> Explanation:
         """In a worker of its own, which remembers the entries."""
         self._pool = self._pool or self._work._pool.another()
-        said = {
+        said: dict[str, Any] = {
             "shelf": self._name,
             "request": wire.request_out(miss.request),
             "namespace": miss.namespace,

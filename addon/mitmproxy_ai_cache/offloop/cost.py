@@ -33,7 +33,7 @@ def _ways(items: list[Any], names: Any, last: bool) -> int:
     for place, (kind, argument) in enumerate(items):
         ends = last and place == len(items) - 1
         if kind in (names.MAX_REPEAT, names.MIN_REPEAT, names.POSSESSIVE_REPEAT):
-            ways *= _of_repeat(kind, *argument, names, ends)
+            ways *= _of_repeat(kind, argument, names, ends)
         elif kind is names.SUBPATTERN:
             ways *= _ways(list(argument[3]), names, ends)
         elif kind is names.BRANCH:
@@ -45,11 +45,12 @@ def _ways(items: list[Any], names: Any, last: bool) -> int:
     return ways
 
 
-def _of_repeat(kind: Any, least: int, most: int, inner: Any, names: Any, last: bool) -> int:
+def _of_repeat(kind: Any, argument: Any, names: Any, last: bool) -> int:
+    least, most, inner = argument
     simple = len(inner) == 1 and inner[0][0] in (names.LITERAL, names.NOT_LITERAL, names.IN, names.ANY)
     if not simple or least > _MOST:
         return _MOST + 1
     if most == names.MAXREPEAT:
         # Greedy and last: it takes what it can and is done, and the search goes on behind it.
-        return 1 + least if last and kind is names.MAX_REPEAT and least else _MOST + 1
-    return most + 1
+        return int(least) + 1 if last and kind is names.MAX_REPEAT and least else _MOST + 1
+    return int(most) + 1

@@ -10,6 +10,7 @@ import orjson
 
 from .. import body as bodies
 from .. import keeping
+from ..cassette import file
 from ..explain import Miss, Recorded
 from ..key import fingerprint
 from ..policy import namespace
@@ -113,9 +114,20 @@ def _explain(head: Head, blobs: list[bytes]) -> Result:
     return {"explanation": wire.explanation_out(_Shelf.recorded.explain(miss))}, []
 
 
+def _compose(head: Head, blobs: list[bytes]) -> Result:
+    """An entry -> the text of its cassette and its parts."""
+    try:
+        text, contents = file.encode(wire.whole_entry_in(head["entry"], *blobs))
+    except file.NotWritable as error:
+        return {"not_writable": str(error)}, []
+    texts = (text, *contents.values())
+    return {"parts": list(contents)}, [one.encode("utf-8", "surrogatepass") for one in texts]
+
+
 _JOBS: dict[str, Callable[[Head, list[bytes]], Result]] = {
     "read": _read,
     "judge": _judge,
     "redact": _redact,
     "explain": _explain,
+    "compose": _compose,
 }

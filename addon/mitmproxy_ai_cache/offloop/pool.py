@@ -177,6 +177,10 @@ class Pool:
             self._threads = ThreadPoolExecutor(self._size, "ai-cache worker")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._do, head, blobs)
 
+    def do_here(self, head: Head, blobs: Sequence[bytes]) -> tuple[Head, list[bytes]]:
+        """The same for a thread, which waits. Raises `Failed`."""
+        return self._do(head, blobs)
+
     def _do(self, head: Head, blobs: Sequence[bytes]) -> tuple[Head, list[bytes]]:
         worker = self._take()
         try:

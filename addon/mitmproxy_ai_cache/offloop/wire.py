@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any
 
@@ -185,8 +185,18 @@ def entry_out(entry: Entry) -> dict[str, Any]:
 
 
 def entry_in(said: dict[str, Any], request: bytes) -> Entry:
-    fields = tuple((name, value) for name, value in said["request_headers"])
-    return Entry(**said | {"headers": (), "body": b"", "request": request, "request_headers": fields})
+    sent = tuple((name, value) for name, value in said["request_headers"])
+    return Entry(**said | {"headers": (), "body": b"", "request": request, "request_headers": sent})
+
+
+def whole_entry_out(entry: Entry) -> dict[str, Any]:
+    """All of an entry but its bodies."""
+    return {each.name: getattr(entry, each.name) for each in fields(Entry) if each.name not in ("body", "request")}
+
+
+def whole_entry_in(said: dict[str, Any], body: bytes, request: bytes) -> Entry:
+    lists = {name: tuple((one, value) for one, value in said[name]) for name in ("headers", "request_headers")}
+    return Entry(**{**said, **lists, "body": body, "request": request})
 
 
 def explanation_out(explanation: Explanation) -> dict[str, Any]:
@@ -196,4 +206,4 @@ def explanation_out(explanation: Explanation) -> dict[str, Any]:
 def explanation_in(said: dict[str, Any]) -> Explanation:
     lists = {name: tuple(said[name]) for name in ("equal", "hints", "present")}
     found = tuple(Difference(**difference) for difference in said["differences"])
-    return replace(Explanation(**said), differences=found, **lists)
+    return Explanation(**{**said, **lists, "differences": found})
