@@ -185,9 +185,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "record": ("ai_cache_store=cassettes:{home}/cassettes", "ai_cache_mode=record"),
     "replay": ("ai_cache_store=cassettes:{home}/cassettes", "ai_cache_mode=replay", "ai_cache_isolate=none"),
     "isolated": ("ai_cache_isolate=credential",),
-    "not ours": ("ai_cache_mode=off",),
+    "off": ("ai_cache_mode=off",),
 }
-"""What becomes of the long prompt. `replay` misses and is explained; `not ours` is what mitmproxy itself does."""
+"""What becomes of the long prompt. `replay` misses and is explained; `off` is what mitmproxy itself does."""
 
 
 @pytest.mark.parametrize("shape", SHAPES)

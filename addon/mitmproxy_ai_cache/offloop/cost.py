@@ -53,4 +53,4 @@ def _of_repeat(kind: Any, argument: Any, names: Any, last: bool) -> int:
     if most == names.MAXREPEAT:
         # Greedy and last: it takes what it can and is done, and the search goes on behind it.
         return int(least) + 1 if last and kind is names.MAX_REPEAT and least else _MOST + 1
-    return int(most) + 1
+    return int(most) - int(least) + 1 if most <= _MOST else _MOST + 1
