@@ -303,8 +303,8 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("pattern", [
-    "EMP-[0-9]{6}", r"run-\d+", "secret", "[a-z]{3,8}-x", "(?:alpha|beta)-[0-9]{1,4}", r"\bID[0-9]+", r"\d{4}-\d\d-\d\d",
-    "[0-9]{6}-[0-9]{6}-[0-9]{6}",
+    "EMP-[0-9]{6}", r"run-\d+", "secret", "[a-z]{3,8}-x", "(?:alpha|beta)-[0-9]{1,4}", r"\bID[0-9]+",
+    r"\d{4}-\d\d-\d\d", "[0-9]{6}-[0-9]{6}-[0-9]{6}",
 ])  # fmt: skip
 def test_a_pattern_whose_time_is_bounded_runs_on_the_event_loop(pattern: str) -> None:
     assert cost.is_cheap(re.compile(pattern))
