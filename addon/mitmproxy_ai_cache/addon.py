@@ -110,7 +110,7 @@ class AICache:
             raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
         self._settings, self._uploads.max_pending = settings, settings.max_pending
         if self.cache is not None:
-            self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
+            self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats, self.cache.pool)
 
     def _listen_elsewhere(self) -> None:
         """The proxy may be reached by others from now on."""

@@ -9,7 +9,8 @@ from dataclasses import replace
 from .. import body as bodies
 from ..cache import Cache
 from ..entry import Entry
-from ..explain import Explanation, Miss, Recorded
+from ..explain import Explanation, Miss
+from ..offloop import LARGE
 from ..recent_calls import Asked
 from ..selection import Selection
 
@@ -28,9 +29,15 @@ async def explanation(cache: Cache, asked: Asked, key: str, reason: str, at: flo
     entries = await _entries(cache, key, Selection(host=glob.escape(asked.request.host), before=at))
     if not entries:
         entries = await _entries(cache, key, Selection(before=at))
-    call = cache.registry.recognise(asked.request, bodies.read(asked.request, 1 << 31))
+    call = None
+    if len(asked.request.body or b"") < LARGE:
+        call = cache.registry.recognise(asked.request, bodies.read(asked.request, LARGE))
     miss = Miss(asked.request, call, cache.settings.key_rules, asked.namespace, key, reason)
-    return await asyncio.to_thread(lambda: Recorded(entries, cache.registry).explain(miss)), len(entries)
+    shelf = cache.off_loop.shelf(entries)
+    try:
+        return await shelf.explain(miss), len(entries)
+    finally:
+        await shelf.close()
 
 
 async def _entries(cache: Cache, key: str, selection: Selection) -> list[Entry]:

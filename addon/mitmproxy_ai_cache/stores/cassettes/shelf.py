@@ -45,6 +45,8 @@ class Shelf:
 
     def __init__(self, root: Path, key_of: Callable[[Entry], str], rules: str, writable: bool) -> None:
         self.directory = CassetteDirectory(root)
+        self.compose: Callable[[Entry], tuple[str, dict[str, str]]] = file.encode
+        """Writes the text of an entry; a long one is better written elsewhere."""
         self.rows: dict[str, Row] = {}
         self.paths: dict[str, tuple[str, ...]] = {}
         """The files of a key; the newest answers."""
@@ -188,7 +190,7 @@ class Shelf:
 
         Raises OSError, `NotWritable`.
         """
-        text, contents = file.encode(entry)
+        text, contents = self.compose(entry)
         there = self.paths.get(entry.key)
         claimed = not there
         if there:

@@ -76,6 +76,10 @@ class CassetteStore(Store):
         self._unsettled = False
         self._complained = False
 
+    def compose_with(self, compose: Callable[[Entry], tuple[str, dict[str, str]]]) -> None:
+        """Have the texts of entries written by `compose`, which is asked in the thread of the store."""
+        self._shelf.compose = compose
+
     async def open(self) -> None:
         try:
             if self._writable:
