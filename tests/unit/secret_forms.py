@@ -1,8 +1,8 @@
 """Forms of secrets as users have them: in files they paste, in what tools print, in what models write.
 
 Values are drawn at test time, so that no scanner of a git host takes this file for a leak. `{}` in a text stands for
-the secret. `provider` forms are keys and tokens of providers and services that begin like nothing else; `named` forms have
-a name, a scheme or a syntax that says what they are; `bare` ones have nothing of this, and nobody is promised to find
+the secret. `provider` forms are keys and tokens of providers and services that begin like nothing else; `named`
+forms have a name, a scheme or a syntax that says what they are; `bare` ones have nothing of this, and nobody is promised to find
 them.
 """
 
@@ -221,7 +221,6 @@ PREFIXED: dict[str, tuple[str, str, int]] = {
     "contentful": ("CFPAT-", URL_SAFE, 43),
     "typeform": ("tfp_", URL_SAFE, 59),
     "helicone": ("sk-helicone-", LOWER, 40),
-    "portkey": ("pk-live-", LOWER, 28),
     "e2b": ("e2b_", HEX, 40),
     "modal": ("as-", ALNUM, 22),
     "weights and biases": ("wandb_v1_", ALNUM, 77),

@@ -30,6 +30,7 @@ def in_stream(text: str) -> bytes:
     said = f"Here:\n{text}\nDone"
     pieces = [said[at : at + 5] for at in range(0, len(said), 5)]
     chunks = [json.dumps({"id": "c", "choices": [{"index": 0, "delta": {"content": piece}}]}) for piece in pieces]
+    chunks.append(json.dumps({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
     return "".join(f"data: {chunk}\n\n" for chunk in [*chunks, "[DONE]"]).encode()
 
 
