@@ -2,8 +2,8 @@
 
 Values are drawn at test time, so that no scanner of a git host takes this file for a leak. `{}` in a text stands for
 the secret. `provider` forms are keys and tokens of providers and services that begin like nothing else; `named`
-forms have a name, a scheme or a syntax that says what they are; `bare` ones have nothing of this, and nobody is promised to find
-them.
+forms have a name, a scheme or a syntax that says what they are; `bare` ones have nothing of this, and nobody is
+promised to find them.
 """
 
 from __future__ import annotations
