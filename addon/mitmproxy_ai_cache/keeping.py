@@ -6,17 +6,18 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 from . import content_coding, gate, policy, replay, usage
 from .capture import Capture
+from .cassette.leaks import HoldsSecret, in_entry, unwritten
 from .entry import Entry, tokens_of
 from .exchange import Exchange
 from .flight import Flights, LiveStream
 from .key import counting_headers, public_query
 from .messages import Headers, Request
 from .protocols.base import Answer, Call, Ending, Verdict
-from .redact import Pattern, redact, redact_fields
+from .redact import Pattern
+from .redact.entries import hidden
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import GIVEN_UP, Stats
@@ -129,12 +130,24 @@ class Keeper:
         entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run)
         if self.settings.sequences:
             patterns = (*self.settings.redact, *exchange.credentials)
-            entry = await asyncio.to_thread(without_secrets, entry, patterns)
-        stored = await self._put(entry)
+            entry = await asyncio.to_thread(hidden, entry, patterns)
+        stored = await self._record(entry, exchange.credentials) if self.settings.sequences else await self._put(entry)
         self.land(exchange, entry)
         self.stats.forwarded(exchange, "stored" if stored else GIVEN_UP, entry)
         if stored and self.settings.mode == "refresh" and number(entry.key) == 1:
             await self._forget_tail(entry, self.sequences_of(exchange))
+
+    async def _record(self, entry: Entry, credentials: tuple[Pattern, ...]) -> bool:
+        """Put a recording, unless a secret is left in it; cassettes look at their finished text."""
+        if isinstance(self.store, CassetteStore):
+            return self.store.put_recording(entry, credentials)
+        leaks = await asyncio.to_thread(in_entry, entry, (*self.settings.redact, *credentials))
+        if not leaks:
+            return await self._put(entry)
+        self.store.failures["secret"] += 1
+        self.stats.unwritten.append(unwritten(entry, HoldsSecret(leaks)))
+        logger.warning("ai-cache: not recorded: %s", self.stats.unwritten[-1])
+        return False
 
     async def _put(self, entry: Entry) -> bool:
         packed = None
@@ -250,15 +263,6 @@ def entry_of(
         first_byte=exchange.first_byte,
         total=exchange.seconds(),
     )
-
-
-def without_secrets(entry: Entry, patterns: tuple[Pattern, ...]) -> Entry:
-    """A recording's answer as it may be kept; its request was redacted before it had a key."""
-    body = redact(entry.body, patterns)
-    headers, found = redact_fields(entry.headers, patterns)
-    if not (found or any(finding.changed for finding in body.findings)):
-        return entry
-    return replace(entry, body=body.data, headers=headers, redacted=True)
 
 
 def _live_headers(headers: Headers) -> Headers:

@@ -95,6 +95,8 @@ class Stats:
         """Connections that were let through unread, by host."""
         self.distrust: Counter[str] = Counter()
         """Clients that did not trust our certificate, by host."""
+        self.unwritten: list[str] = []
+        """Answers that were not recorded, for a secret could not be taken out of them."""
         self._served: Counter[str] = Counter()
         self.recent = Recent()
         """The last calls, for the status page."""

@@ -19,7 +19,10 @@ import platformdirs
 from ...cassette import file, index, json_text, names, parts, similar
 from ...cassette.file import BrokenCassette, Cassette
 from ...cassette.index import Row
+from ...cassette.leaks import HoldsSecret, in_cassette
 from ...entry import Entry
+from ...redact import Pattern
+from ...redact.entries import hidden
 from ...replay import printable
 from .directory import CassetteDirectory
 
@@ -184,12 +187,16 @@ class Shelf:
 
     # Writing
 
-    def put(self, entry: Entry) -> None:
-        """Write `entry`: over the file that has its key, or under the next free number.
+    def put(self, entry: Entry, patterns: tuple[Pattern, ...] = ()) -> None:
+        """Write `entry`: over the file that has its key, or under the next free number. `patterns` find secrets that
+        are no one else's.
 
-        Raises OSError, `NotWritable`.
+        Raises OSError, `NotWritable`, `HoldsSecret`.
         """
+        entry = hidden(entry, patterns)
         text, contents = file.encode(entry)
+        if leaks := in_cassette(entry, text, contents, patterns):
+            raise HoldsSecret(leaks)
         there = self.paths.get(entry.key)
         claimed = not there
         if there:
