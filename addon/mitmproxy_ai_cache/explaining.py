@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from .exchange import Exchange
 from .explain import Miss, Recorded, lines
@@ -11,6 +12,7 @@ from .isolation import Isolation
 from .policy import namespace
 from .protocols import Registry
 from .protocols.base import Call
+from .redact.entries import hidden_request
 from .settings import Settings
 from .stores import Store
 
@@ -38,7 +40,8 @@ class Explainer:
         try:
             async with asyncio.timeout(_TIME), self._one_at_a_time:
                 if self._recorded is None:
-                    self._recorded = Recorded([entry async for entry in self._store.entries()], self._registry)
+                    hide = partial(hidden_request, patterns=self._settings.redact)
+                    self._recorded = Recorded([entry async for entry in self._store.entries()], self._registry, hide)
                 miss = Miss(
                     exchange.request,
                     call,

@@ -14,6 +14,7 @@ from .flight import LiveStream
 from .histogram import CALL, LOOK_UP, Histogram
 from .protocols.base import Ending
 from .recent_calls import Recent
+from .redact.entries import hidden_url
 from .savings import Ledger, Row, Saved
 from .usage import NONE, Usage
 
@@ -191,7 +192,7 @@ class Stats:
     def upgrade_refused(self, host: str, path: str) -> None:
         """A WebSocket that was answered with 426."""
         self.refused_upgrades += 1
-        logger.info("ai-cache: REFUSED WebSocket to %s%s", replay.printable(host), replay.printable(path))
+        logger.info("ai-cache: REFUSED WebSocket to %s%s", replay.printable(host), replay.printable(hidden_url(path)))
 
     def _log(self, exchange: Exchange, note: str, usage: Usage = NONE, sooner: float = 0.0) -> None:
         if logger.isEnabledFor(logging.INFO):

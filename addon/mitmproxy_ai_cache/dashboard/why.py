@@ -11,7 +11,9 @@ from ..cache import Cache
 from ..entry import Entry
 from ..explain import Explanation, Miss, Recorded
 from ..recent_calls import Asked
+from ..redact import redact
 from ..selection import Selection
+from .shown import Raw, raw
 
 _ENTRIES, _BYTES = 1000, 64 << 20
 """The newest entries that a request is compared with, and what they may take together."""
@@ -31,6 +33,11 @@ async def explanation(cache: Cache, asked: Asked, key: str, reason: str, at: flo
     call = cache.registry.recognise(asked.request, bodies.read(asked.request, 1 << 31))
     miss = Miss(asked.request, call, cache.settings.key_rules, asked.namespace, key, reason)
     return await asyncio.to_thread(lambda: Recorded(entries, cache.registry).explain(miss)), len(entries)
+
+
+def shown_request(cache: Cache, asked: Asked) -> Raw:
+    """The body of a request as a page shows it."""
+    return raw("request", redact(asked.request.body or b"", cache.settings.redact).data)
 
 
 async def _entries(cache: Cache, key: str, selection: Selection) -> list[Entry]:
