@@ -13,7 +13,7 @@ from mitmproxy_ai_cache.cassette.leaks import place_of
 from mitmproxy_ai_cache.cli.replaying import unrecorded
 from mitmproxy_ai_cache.messages import Headers
 from unit.recording import JSON, SSE, answer_of, call, chat, opened, settings_for
-from unit.secret_forms import ALNUM, draw
+from unit.secret_values import ALNUM, draw
 
 KEY = "gs" + "k_" + draw("leaks", ALNUM, 52)
 OTHER = "sk-" + "proj-" + draw("leaks too", ALNUM, 60)

@@ -18,13 +18,14 @@ Span = tuple[int, int, str]
 
 _QUOTE = rb"(?:\\*[\"'`]|\\+u002[27]|&quot;)"
 _LINE = rb"(?:\r?\n|(?:\\+r)?\\+n)"
-_SIGN = rb"(?::[ ]?[\w.\[\]|&]{1,24}[ ]?=(?!=)|:=|=>|={1,3}|[:?]=|:|\\+u003d)"
+_SIGN = rb"(?::[ ]?(?:\\+u0026)?[\w.\[\]|&]{1,24}[ ]?=(?!=)|:=|=>|={1,3}|[:?]=|:|\\+u003d)"
 _VALUE_NEXT = rb",?[ \t]*" + _LINE + rb"?[ \t]*" + _QUOTE + rb"?value" + _QUOTE + rb"?[ \t]*[:=]"
 _GAP = re.compile(
     rb"(?P<close>" + _QUOTE + rb")?\]?\*{0,2}[ \t]*"
     rb"(?:(?P<next>" + _VALUE_NEXT + rb")|(?P<sign>" + _SIGN + rb")|(?P<bar>\|)|(?P<comma>,)"
     rb"|(?P<tag>>|\\+u003e)|(?P<is>\bis:?[ \t])|(?P<blank>(?<=[ \t])))"
-    rb"[ \t]*\*{0,2}[ \t]*@?(?P<open>" + _QUOTE + rb")?"
+    rb"[ \t]*\*{0,2}[ \t]*(?:\\*&\w+ |[|>][+-]?[ \t]*" + _LINE + rb"[ \t]*|[bruBRU]{1,2}(?=[\"'\\])|@)?"
+    rb"(?P<open>" + _QUOTE + rb")?"
 )
 """What stands between a name and its value; quotes of JSON within JSON have a backslash, or several."""
 
@@ -47,12 +48,11 @@ _GLUED = (
 """What stands before `key` where a key is a secret: `key` by itself is the key of a dictionary."""
 
 _NO_SECRET_NAME = re.compile(
-    rb"(?:page|continuation|sync|cursor|next|prev|cache|idempotency|idempotent|public|pub|publishable|primary|foreign"
-    rb"|partition|sort|hash|range|row|object|s3|file|dedup\w*|group|routing|translation|message|i18n|map|max|min|num"
-    rb"|prompt|completion|input|output|total|usage|stop|special|pad|eos|bos|unk|mask|sep|cls|first|last|site|known"
-    rb"|host|query|search|config|header|event|parent|tool|image|video|metric|label|natural|composite|lookup|unique"
-    rb"|storage_object|registry|feature|flag|json|dict|column|field|index|cloudfront|expected|invalid)[_.-]?"
-    rb"(?:token|key)\Z"
+    rb"(?:(?<![a-z])(?:max|min|num|row|map|pub|sep|pad|unk|cls|eos|bos|host|file|site|tool|json|dict|flag|last|sort|first"
+    rb"|hash|known|query|label|input|index|event|image|video|config|header|parent|column|field|search|lookup|unique)"
+    rb"|page|continuation|sync|cursor|next|prev|cache|idempotency|idempotent|public|publishable|primary|foreign|partition"
+    rb"|range|object|s3|dedup\w*|group|routing|translation|message|i18n|prompt|completion|output|total|usage|stop|special"
+    rb"|mask|metric|natural|composite|registry|feature|cloudfront|expected|invalid)[_.-]?(?:token|key)\Z"
 )
 """Names that end like those of secrets and say where something is."""
 
@@ -117,7 +117,10 @@ def _value(data: bytes, lower: bytes, at: int, end: int, core: _Core) -> Span | 
     if match is None or not _ends(data, match.end(), how or ""):
         return None
     value = match[0] if how == "open" else match[0].rstrip(b".,;:!?*)") if gap["is"] else match[0].rstrip(b",;")
-    fits = is_password(value, how == "open") if core.password else is_random_key(value)
+    quoted = how == "open"
+    fits = is_password(value, quoted) if core.password else is_random_key(value, quoted)
+    if core.kind == "credential":
+        fits = fits or is_password(value, quoted)
     return (start, start + len(value), core.kind) if fits else None
 
 
@@ -153,7 +156,7 @@ def _assigns(data: bytes, lower: bytes, begin: int, at: int, end: int, gap: re.M
     if gap["is"]:
         return True
     if gap["open"]:
-        return lower[end - 8 : end] == b"password" or lower.startswith(b"identified by", at)
+        return gap["close"] is None
     if _OPTION.search(data, begin, end) or _SET.search(data, begin, end):
         return True
     return lower.endswith(b"password", at, end) and _NETRC.search(lower, max(0, at - 200), at) is not None
@@ -168,6 +171,12 @@ def _ends(data: bytes, end: int, how: str) -> bool:
 
 
 _USER = re.compile(rb"(?:-u|-user)[ =]" + _QUOTE + rb"?[\w.@+-]{1,64}:([^\s\"'\\]{6,200})(?=" + _QUOTE + rb"|\s|\\|\Z)")
+_COMMAND = re.compile(
+    rb"(?:\b|(?<=\\[nrt]))(?:login|sshpass|mysql\w*|mariadb|mongo\w*)\b[^\n\\|;]{0,80}? -p ?"
+    + _QUOTE
+    + rb"?([^\s\"'\\]{6,200})"
+)
+_REDIS = re.compile(rb"redis-cli\b[^\n\\|;]{0,80}? (?:-a|--pass) " + _QUOTE + rb"?([^\s\"'\\]{6,200})")
 _PGPASS = re.compile(rb"(?<![^\s\\\"=])(?:\\n)?[\w.*-]+:(?:[0-9]{4,5}|\*):[\w.*-]+:[\w.*@-]+:([^\s:\"\\]{6,200})")
 _PGPASS_ANY = re.compile(rb"\*:[\w.*-]+:[\w.*@-]+:([^\s:\"\\]{6,200})")
 _HASH = re.compile(
@@ -187,6 +196,8 @@ _SCHEME = re.compile(
 def written(data: bytes, lower: bytes) -> Iterator[Span]:
     """The same for syntaxes that have no names: `curl -u`, `.pgpass`, `.htpasswd`, PuTTY, a token in a URL."""
     yield from _found(data, data, b"-u", _USER, is_shown_password)
+    yield from _found(data, data, b" -p", _COMMAND, is_shown_password, 100)
+    yield from _found(data, data, b"redis-cli", _REDIS, is_shown_password)
     yield from _found(data, data, b"432:", _PGPASS, is_shown_password, 160)
     for match in _PGPASS_ANY.finditer(data):
         if is_shown_password(match[1]):

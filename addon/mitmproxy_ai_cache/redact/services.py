@@ -173,7 +173,7 @@ def may_be_marked(run: bytes) -> bool:
 
 
 DOTTED = re.compile(
-    rb"(?<![A-Za-z0-9_-])(?:"
+    rb"(?:(?<![A-Za-z0-9_-])|(?<=/bot))(?:"
     rb"(?P<terraform_token>[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70})"
     rb"|(?P<telegram_token>[0-9]{8,10}:AA[A-Za-z0-9_-]{32,33})"
     rb"|(?P<discord_token>[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40})"

@@ -71,10 +71,10 @@ def is_shown_password(value: bytes) -> bool:
     return is_password(value, quoted=True)
 
 
-def is_random_key(value: bytes) -> bool:
+def is_random_key(value: bytes, quoted: bool = False) -> bool:
     """Whether a value that is called a key, a token or a secret was drawn at random."""
     value = value.rstrip(b"=")
-    if not 16 <= len(value) <= 4096 or _says_nothing(value) or is_wordy(value) or b"(" in value:
+    if not 16 <= len(value) <= 4096 or _says_nothing(value) or is_wordy(value) or (b"(" in value and not quoted):
         return False
     if looks_random(value):
         return True
