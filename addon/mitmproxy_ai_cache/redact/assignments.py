@@ -170,13 +170,15 @@ def _ends(data: bytes, end: int, how: str) -> bool:
     return follows not in (b"(", b"[", b"{") and (follows != b"<" or how == "tag")
 
 
-_USER = re.compile(rb"(?:-u|-user)[ =]" + _QUOTE + rb"?[\w.@+-]{1,64}:([^\s\"'\\]{6,200})(?=" + _QUOTE + rb"|\s|\\|\Z)")
+_USER = re.compile(
+    rb"(?:-u|--user)[ =]" + _QUOTE + rb"?[\w.@+-]{1,64}:([^\s\"'\\]{6,200})(?=" + _QUOTE + rb"|\s|\\|\Z)"
+)
 _COMMAND = re.compile(
     rb"(?:\b|(?<=\\[nrt]))(?:login|sshpass|mysql\w*|mariadb|mongo\w*)\b[^\n\\|;]{0,80}? -p ?"
     + _QUOTE
     + rb"?([^\s\"'\\]{6,200})"
 )
-_REDIS = re.compile(rb"redis-cli\b[^\n\\|;]{0,80}? (?:-a|--pass) " + _QUOTE + rb"?([^\s\"'\\]{6,200})")
+_REDIS = re.compile(rb"redis-cli\b[^\n\\|;]{0,80}? -a " + _QUOTE + rb"?([^\s\"'\\]{6,200})")
 _PGPASS = re.compile(rb"(?<![^\s\\\"=])(?:\\n)?[\w.*-]+:(?:[0-9]{4,5}|\*):[\w.*-]+:[\w.*@-]+:([^\s:\"\\]{6,200})")
 _PGPASS_ANY = re.compile(rb"\*:[\w.*-]+:[\w.*@-]+:([^\s:\"\\]{6,200})")
 _HASH = re.compile(
@@ -195,9 +197,7 @@ _SCHEME = re.compile(
 
 def written(data: bytes, lower: bytes) -> Iterator[Span]:
     """The same for syntaxes that have no names: `curl -u`, `.pgpass`, `.htpasswd`, PuTTY, a token in a URL."""
-    yield from _found(data, data, b"-u", _USER, is_shown_password)
-    yield from _found(data, data, b" -p", _COMMAND, is_shown_password, 100)
-    yield from _found(data, data, b"redis-cli", _REDIS, is_shown_password)
+    yield from _options(data)
     yield from _found(data, data, b"432:", _PGPASS, is_shown_password, 160)
     for match in _PGPASS_ANY.finditer(data):
         if is_shown_password(match[1]):
@@ -211,6 +211,19 @@ def written(data: bytes, lower: bytes) -> Iterator[Span]:
             yield start, end, "url-password"
     for start, end, _ in _found(data, lower, b"signature=", _SIGNATURE):
         yield start, end, "url-signature"
+
+
+def _options(data: bytes) -> Iterator[Span]:
+    """Passwords that commands are given by an option of one letter."""
+    at = -1
+    while (at := data.find(b" -", at + 1)) >= 0:
+        match = None
+        if data.startswith((b"u", b"-user"), at + 2):
+            match = _USER.match(data, at + 1)
+        elif data.startswith((b"p", b"a "), at + 2):
+            match = (_COMMAND if data[at + 2] == 0x70 else _REDIS).search(data, max(0, at - 100), at + 204)
+        if match and is_shown_password(match[1]):
+            yield (*match.span(1), "password")
 
 
 def _found(
