@@ -30,6 +30,7 @@ from .protocols.base import Call, Ending
 from .reading import Reading
 from .recent_calls import asked_of
 from .redact import credentials_of
+from .redact.entries import hidden_url
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
@@ -203,7 +204,7 @@ class Cache:
             exchange.reason = refusal.reason
             self._refuse(exchange, refusal.code, refusal.message)
         elif self.settings.fail_mode == "warn" and request.host not in self.hosts:
-            logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
+            logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(hidden_url(request.url)))
 
     def _bypass(self, exchange: Exchange, reason: str) -> Exchange:
         exchange.status, exchange.reason = "BYPASS", reason

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 from . import content_coding, gate, policy, replay, usage
 from .capture import Capture
+from .cassette.leaks import HoldsSecret, unwritten
 from .entry import Entry, tokens_of
 from .exchange import Exchange
 from .flight import Flights, LiveStream
@@ -17,7 +17,8 @@ from .key import counting_headers, public_query
 from .messages import Headers, Request
 from .offloop import LARGE, Failed, OffLoop
 from .protocols.base import Answer, Call, Ending, Verdict
-from .redact import Pattern, redact, redact_fields
+from .redact import Pattern
+from .redact.entries import hidden
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import GIVEN_UP, Stats
@@ -132,10 +133,12 @@ class Keeper:
         if self.settings.sequences:
             try:
                 entry = await self._without_secrets(entry, exchange.credentials)
+                stored = await self._record(entry, exchange.credentials)
             except Failed as failure:
                 self._not_kept(exchange, failure)
                 return
-        stored = await self._put(entry)
+        else:
+            stored = await self._put(entry)
         self.land(exchange, entry)
         self.stats.forwarded(exchange, "stored" if stored else GIVEN_UP, entry)
         if stored and self.settings.mode == "refresh" and number(entry.key) == 1:
@@ -155,13 +158,25 @@ class Keeper:
     async def _without_secrets(self, entry: Entry, credentials: tuple[Pattern, ...]) -> Entry:
         if self._work.wants_redaction(entry):
             return await self._work.without_secrets(entry, credentials)
-        return await asyncio.to_thread(without_secrets, entry, (*self.settings.redact, *credentials))
+        return await asyncio.to_thread(hidden, entry, (*self.settings.redact, *credentials))
 
     def _not_kept(self, exchange: Exchange, failure: Failed) -> None:
         """An answer that could not be judged or redacted."""
         self.fail(exchange, hopeless=True)
         self._ask_again(exchange)
         self.stats.forwarded(exchange, failure.reason)
+
+    async def _record(self, entry: Entry, credentials: tuple[Pattern, ...]) -> bool:
+        """Put a recording, unless a secret is left in it; cassettes look at their finished text."""
+        if isinstance(self.store, CassetteStore):
+            return self.store.put_recording(entry, credentials)
+        leaks = await self._work.leaks(entry, credentials)
+        if not leaks:
+            return await self._put(entry)
+        self.store.failures["secret"] += 1
+        self.stats.unwritten.append(unwritten(entry, HoldsSecret(leaks)))
+        logger.warning("ai-cache: not recorded: %s", self.stats.unwritten[-1])
+        return False
 
     async def _put(self, entry: Entry) -> bool:
         packed = None
@@ -286,15 +301,6 @@ def entry_of(
         first_byte=exchange.first_byte,
         total=exchange.seconds(),
     )
-
-
-def without_secrets(entry: Entry, patterns: tuple[Pattern, ...]) -> Entry:
-    """A recording's answer as it may be kept; its request was redacted before it had a key."""
-    body = redact(entry.body, patterns)
-    headers, found = redact_fields(entry.headers, patterns)
-    if not (found or any(finding.changed for finding in body.findings)):
-        return entry
-    return replace(entry, body=body.data, headers=headers, redacted=True)
 
 
 def _live_headers(headers: Headers) -> Headers:

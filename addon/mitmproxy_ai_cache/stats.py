@@ -15,6 +15,7 @@ from .histogram import CALL, LOOK_UP, Histogram
 from .messages import Request
 from .protocols.base import Ending
 from .recent_calls import Recent
+from .redact.entries import hidden_url
 from .savings import Ledger, Row, Saved
 from .usage import NONE, Usage
 
@@ -98,6 +99,8 @@ class Stats:
         """Connections that were let through unread, by host."""
         self.distrust: Counter[str] = Counter()
         """Clients that did not trust our certificate, by host."""
+        self.unwritten: list[str] = []
+        """Answers that were not recorded, for a secret could not be taken out of them."""
         self._served: Counter[str] = Counter()
         self.recent = Recent()
         """The last calls, for the status page."""
@@ -200,7 +203,7 @@ class Stats:
     def upgrade_refused(self, host: str, path: str) -> None:
         """A WebSocket that was answered with 426."""
         self.refused_upgrades += 1
-        logger.info("ai-cache: REFUSED WebSocket to %s%s", replay.printable(host), replay.printable(path))
+        logger.info("ai-cache: REFUSED WebSocket to %s%s", replay.printable(host), replay.printable(hidden_url(path)))
 
     def _log(self, exchange: Exchange, note: str, usage: Usage = NONE, sooner: float = 0.0) -> None:
         if logger.isEnabledFor(logging.INFO):

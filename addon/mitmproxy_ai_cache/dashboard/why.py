@@ -12,7 +12,9 @@ from ..entry import Entry
 from ..explain import Explanation, Miss
 from ..offloop import LARGE
 from ..recent_calls import Asked
+from ..redact import redact
 from ..selection import Selection
+from .shown import Raw, raw
 
 _ENTRIES, _BYTES = 1000, 64 << 20
 """The newest entries that a request is compared with, and what they may take together."""
@@ -38,6 +40,11 @@ async def explanation(cache: Cache, asked: Asked, key: str, reason: str, at: flo
         return await shelf.explain(miss), len(entries)
     finally:
         await shelf.close()
+
+
+def shown_request(cache: Cache, asked: Asked) -> Raw:
+    """The body of a request as a page shows it."""
+    return raw("request", redact(asked.request.body or b"", cache.settings.redact).data)
 
 
 async def _entries(cache: Cache, key: str, selection: Selection) -> list[Entry]:

@@ -13,9 +13,11 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from ..cassette import file
+from ..cassette import file, leaks
+from ..cassette.leaks import Leak
 from ..entry import Entry
 from ..explain import Explanation, Miss, Recorded
 from ..hosts import HostList
@@ -24,6 +26,7 @@ from ..protocols import Registry
 from ..protocols.base import Answer, Call, Ending, Verdict
 from ..reading import Reading, read
 from ..redact import Pattern
+from ..redact.entries import hidden_request
 from ..settings import Settings
 from . import timed, wire
 from .cost import is_cheap
@@ -50,6 +53,7 @@ class OffLoop:
         self._named: set[str] = set()
         self._shelves = 0
         normalise = settings.key_rules.normalise
+        self.redact = settings.redact
         self.risky_redact = not all(is_cheap(one.regex) for one in settings.redact)
         self.risky_keys = not all(is_cheap(one.pattern) for one in normalise)
         self._risky = self.risky_keys or (settings.sequences and self.risky_redact)
@@ -102,7 +106,7 @@ class OffLoop:
 
     def wants_redaction(self, entry: Entry) -> bool:
         """Whether the answer of `entry` is to be searched for secrets elsewhere."""
-        return can_work() and (self.risky_redact or len(entry.body) >= LARGE)
+        return self._is_long(entry)
 
     async def without_secrets(self, entry: Entry, credentials: tuple[Pattern, ...]) -> Entry:
         """What `keeping.without_secrets` says. Raises `Failed`."""
@@ -113,20 +117,37 @@ class OffLoop:
         body = out[answer["body"]] if "body" in answer else entry.body
         return replace(entry, body=body, headers=wire.headers_in(answer["headers"]).fields, redacted=True)
 
-    def compose(self, entry: Entry) -> tuple[str, dict[str, str]]:
-        """What `cassette.file.encode` says; for the thread of a store. Raises `NotWritable`."""
-        if len(entry.body) + len(entry.request) < LARGE or not can_work():
-            return file.encode(entry)
+    def _is_long(self, entry: Entry) -> bool:
+        return can_work() and (self.risky_redact or len(entry.body) + len(entry.request) >= LARGE)
+
+    async def leaks(self, entry: Entry, credentials: tuple[Pattern, ...]) -> tuple[Leak, ...]:
+        """What `leaks.in_entry` finds. Raises `Failed`."""
+        if not self._is_long(entry):
+            return await asyncio.to_thread(leaks.in_entry, entry, (*self._settings.redact, *credentials))
+        said = {"entry": wire.whole_entry_out(entry), "credentials": wire.patterns_out(credentials)}
+        answer, _ = await self._do("leaks", said, [entry.body, entry.request])
+        return tuple(Leak(place, kind) for place, kind in answer["leaks"])
+
+    def compose(self, entry: Entry, patterns: tuple[Pattern, ...] = ()) -> tuple[str, dict[str, str]]:
+        """What `leaks.compose` says; for the thread of a store. Raises `NotWritable`, `HoldsSecret`."""
+        if not self._is_long(entry):
+            return leaks.compose(entry, patterns)
+        credentials = tuple(one for one in patterns if one not in self._settings.redact)
+        said = {"entry": wire.whole_entry_out(entry), "credentials": wire.patterns_out(credentials)}
+        head = {"job": "compose", "rules": self._rules_text(), **said}
         try:
-            said, out = self._pool.do_here(
-                {"job": "compose", "entry": wire.whole_entry_out(entry)}, [entry.body, entry.request]
-            )
-        except Failed:
-            return file.encode(entry)  # nothing is at stake but time
-        if why := said.get("not_writable"):
+            answer, out = self._pool.do_here(head, [entry.body, entry.request])
+        except Failed as failure:
+            self._say(failure)
+            if failure.reason == TOO_SLOW:
+                raise file.NotWritable(f"it was not searched for secrets: {failure.reason}") from None
+            return leaks.compose(entry, patterns)  # nothing is at stake but time
+        if "leaks" in answer:
+            raise leaks.HoldsSecret(tuple(Leak(place, kind) for place, kind in answer["leaks"]))
+        if why := answer.get("not_writable"):
             raise file.NotWritable(why)
         text, *contents = (data.decode("utf-8", "surrogatepass") for data in out)
-        return text, dict(zip(said["parts"], contents, strict=True))
+        return text, dict(zip(answer["parts"], contents, strict=True))
 
     # A miss
 
@@ -135,12 +156,15 @@ class OffLoop:
         return Shelf(self, entries, self._registry, f"{id(self):x}-{self._shelves}")
 
     async def _do(self, job: str, said: dict[str, Any], blobs: Sequence[bytes], pool: Pool | None = None) -> Any:
-        self._rules = self._rules or json.dumps(wire.settings_out(self._settings))
         try:
-            return await (pool or self._pool).do({"job": job, "rules": self._rules, **said}, blobs)
+            return await (pool or self._pool).do({"job": job, "rules": self._rules_text(), **said}, blobs)
         except Failed as failure:
             self._say(failure)
             raise
+
+    def _rules_text(self) -> str:
+        self._rules = self._rules or json.dumps(wire.settings_out(self._settings))
+        return self._rules
 
     def _say(self, failure: Failed) -> None:
         """One line for each pattern, not for each call."""
@@ -176,10 +200,12 @@ class Shelf:
 
     async def explain(self, miss: Miss) -> Explanation:
         """Raises `Failed`."""
-        if can_work() and (self._large or self._work.risky_keys or len(miss.request.body or b"") >= LARGE):
+        risky = self._work.risky_keys or self._work.risky_redact
+        if can_work() and (self._large or risky or len(miss.request.body or b"") >= LARGE):
             return await self._elsewhere(miss)
         if self._recorded is None:
-            self._recorded = Recorded(self._entries, self._registry)
+            hide = partial(hidden_request, patterns=self._work.redact)
+            self._recorded = Recorded(self._entries, self._registry, hide)
         return await asyncio.to_thread(self._recorded.explain, miss)
 
     async def _elsewhere(self, miss: Miss) -> Explanation:

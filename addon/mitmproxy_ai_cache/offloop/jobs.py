@@ -4,19 +4,20 @@ event loop runs for small bodies."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import orjson
 
 from .. import body as bodies
 from .. import keeping
-from ..cassette import file
+from ..cassette import file, leaks
 from ..explain import Miss, Recorded
 from ..key import fingerprint
 from ..policy import namespace
 from ..protocols.base import Ending
 from ..reading import read
-from ..redact import redact, redact_fields
+from ..redact import Pattern, redact, redact_fields
+from ..redact.entries import hidden_request
 from . import timed, wire
 from .frames import Head
 
@@ -79,7 +80,7 @@ def _judge(head: Head, blobs: list[bytes]) -> Result:
 
 def _redact(head: Head, blobs: list[bytes]) -> Result:
     """An answer without its secrets."""
-    patterns = (*_rules(head["rules"]).settings.redact, *wire.patterns_in(head["credentials"]))
+    patterns = _patterns(head)
     found = redact(blobs[0], patterns)
     fields, of_fields = redact_fields([(name, value) for name, value in head["headers"]], patterns)
     changed = bool(of_fields) or any(finding.changed for finding in found.findings)
@@ -101,8 +102,9 @@ def _explain(head: Head, blobs: list[bytes]) -> Result:
     rules = _rules(head["rules"])
     if "entries" in head:
         sent, recorded = blobs[0], blobs[1:]
+        hide = partial(hidden_request, patterns=rules.settings.redact)
         entries = [wire.entry_in(said, data) for said, data in zip(head["entries"], recorded, strict=True)]
-        _Shelf.name, _Shelf.recorded = head["shelf"], Recorded(entries, rules.registry)
+        _Shelf.name, _Shelf.recorded = head["shelf"], Recorded(entries, rules.registry, hide)
     elif _Shelf.name == head["shelf"]:
         sent = blobs[0]
     else:
@@ -115,13 +117,25 @@ def _explain(head: Head, blobs: list[bytes]) -> Result:
 
 
 def _compose(head: Head, blobs: list[bytes]) -> Result:
-    """An entry -> the text of its cassette and its parts."""
+    """An entry -> the text of its cassette and its parts, without secrets."""
     try:
-        text, contents = file.encode(wire.whole_entry_in(head["entry"], *blobs))
+        text, contents = leaks.compose(wire.whole_entry_in(head["entry"], *blobs), _patterns(head))
+    except leaks.HoldsSecret as error:
+        return {"leaks": [(leak.place, leak.kind) for leak in error.leaks]}, []
     except file.NotWritable as error:
         return {"not_writable": str(error)}, []
     texts = (text, *contents.values())
     return {"parts": list(contents)}, [one.encode("utf-8", "surrogatepass") for one in texts]
+
+
+def _leaks(head: Head, blobs: list[bytes]) -> Result:
+    """An entry -> the secrets that are still in it."""
+    found = leaks.in_entry(wire.whole_entry_in(head["entry"], *blobs), _patterns(head))
+    return {"leaks": [(leak.place, leak.kind) for leak in found]}, []
+
+
+def _patterns(head: Head) -> tuple[Pattern, ...]:
+    return (*_rules(head["rules"]).settings.redact, *wire.patterns_in(head["credentials"]))
 
 
 _JOBS: dict[str, Callable[[Head, list[bytes]], Result]] = {
@@ -130,4 +144,5 @@ _JOBS: dict[str, Callable[[Head, list[bytes]], Result]] = {
     "redact": _redact,
     "explain": _explain,
     "compose": _compose,
+    "leaks": _leaks,
 }
