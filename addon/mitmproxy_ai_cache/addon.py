@@ -7,18 +7,30 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, memory_origin, mends, own_doors, status_page, tuning, websockets, writable
+from . import (
+    __version__,
+    bridge,
+    memory_origin,
+    mends,
+    own_doors,
+    status_page,
+    tuning,
+    unread,
+    upload_mends,
+    websockets,
+    writable,
+)
 from .cache import Cache
 from .commands import Commands
 from .control import PREFIX, Control
 from .exchange import Exchange
 from .flight import Flight
+from .flow_call import FlowCall
 from .isolation import Isolation
 from .messages import Response
 from .options import OPTIONS, SECRETS
@@ -29,24 +41,12 @@ from .scopes import Scope, Scopes
 from .settings import Settings, SettingsError
 from .store_of import store_of
 from .stores import CASSETTES, Store, StoreError
+from .uploads import Uploads
 
 logger = logging.getLogger("ai-cache")
 
 _CRASHED_AFTER = 5.0
 """Seconds after its client left in which a call has come to its end, unless mitmproxy stumbled."""
-
-
-@dataclass(slots=True)
-class _Call:
-    """A flow that is ours, from its request to its end."""
-
-    flow: http.HTTPFlow
-    exchange: Exchange
-    content: bytes | None = None
-    address: tuple[object, ...] = ()
-    restore: Callable[[], None] | None = None
-    """Gives a request that is sent to memory its own address back."""
-    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class AICache:
@@ -62,9 +62,10 @@ class AICache:
         self._running = False
         self._starting: asyncio.Task[None] | None = None
         self._complaints: set[str] = set()
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, FlowCall] = {}
         self._users = ProxyUsers()
         self._scopes = Scopes()
+        self._uploads = Uploads()
         self._control = Control(self._scopes, bridge.Listeners(), self._over)
         self._page = status_page.StatusPage(
             lambda: self.cache, lambda: [call.exchange for call in self._calls.values()]
@@ -107,9 +108,9 @@ class AICache:
             raise SettingsError("ai_cache_store and ai_cache_max_size cannot change while the proxy runs; restart it")
         if self._running and settings.dashboard != self._settings.dashboard:
             raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
-        self._settings = settings
+        self._settings, self._uploads.max_pending = settings, settings.max_pending
         if self.cache is not None:
-            self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
+            self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats, self.cache.pool)
 
     def _listen_elsewhere(self) -> None:
         """The proxy may be reached by others from now on."""
@@ -127,16 +128,11 @@ class AICache:
             logger.error("ai-cache: %s", message)
 
     def _isolation(self) -> Isolation:
+        if self._settings.store.startswith(CASSETTES):
+            return Isolation("none")  # recordings are everybody's
         if self._settings.isolate is not None:
             return self._settings.isolate
-        everybodys = self._is_local() or self._settings.store.startswith(CASSETTES)
-        return Isolation("none" if everybodys else "credential")
-
-    @staticmethod
-    def _is_local() -> bool:
-        """Whether only this machine reaches the proxy."""
-        servers = ctx.master.addons.get("proxyserver")
-        return servers is not None and bridge.all_loopback(servers.listen_addrs())
+        return Isolation("none" if bridge.is_local() else "credential")
 
     # Life of the proxy
 
@@ -149,6 +145,7 @@ class AICache:
     async def _start(self) -> None:
         memory_origin.install()
         mends.install()
+        upload_mends.install(self._uploads)
         entries, trouble = 0, ""
         try:
             settings = writable.settled(self._settings)
@@ -169,21 +166,15 @@ class AICache:
             self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
-        if not self._is_local() and not ctx.options.proxyauth:
+        if not bridge.is_local() and not ctx.options.proxyauth:
             logger.warning(
                 "ai-cache: whoever reaches this port can use the proxy and be answered from the cache; listen on "
                 "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
             )
-        if ctx.options.stream_large_bodies:
-            logger.warning("ai-cache: requests larger than stream_large_bodies pass uncached: mitmproxy streams them")
-        if ctx.options.tcp_timeout < 3600 and not self._stream_all:
-            logger.warning(
-                "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
-                ctx.options.tcp_timeout,
-            )
+        bridge.warn_of_options(self._stream_all)
 
     def _first_line(self, store: Store, entries: int) -> str:
-        settings, isolation = self._settings, self._isolation().kind
+        settings, isolation = self._settings, str(self._isolation())
         why = f" ({settings.mode_why})" if settings.mode_why else ""
         noun = "entry" if entries == 1 else "entries"
         apart = "" if isolation == "none" else f", entries apart by {isolation}"
@@ -194,6 +185,7 @@ class AICache:
 
     async def _stop(self) -> None:
         self._running = False
+        upload_mends.remove(self._uploads)
         await self._page.close()
         for call in [call for call in self._calls.values() if call.exchange.status]:
             self._finish(call.flow, Ending.ABORTED)  # mitmproxy cuts its connection and says no more of it
@@ -210,6 +202,8 @@ class AICache:
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._users.forget(client)
+        self._uploads.end_of_client(client.id)
+        upload_mends.forget(client)
         left = [call for call in self._calls.values() if call.flow.client_conn.id == client.id]
         if left and self.cache is not None:
             for call in left:
@@ -217,7 +211,7 @@ class AICache:
             # Each of them ends in `response` or `error`, unless its connection crashed: nobody is to wait for it then.
             asyncio.get_running_loop().call_later(_CRASHED_AFTER, self._abandon, left)
 
-    def _abandon(self, calls: list[_Call]) -> None:
+    def _abandon(self, calls: list[FlowCall]) -> None:
         for call in calls:
             if self._take(call.flow) is not None and self.cache is not None:
                 self.cache.abandon(call.exchange)
@@ -239,14 +233,38 @@ class AICache:
     # The request
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        if bridge.is_for_us(flow):
+        for_us = bridge.is_for_us(flow)
+        if for_us:
             own_doors.let_in(flow, self._settings.dashboard_password)
             bridge.follow_base_url(flow)
+            for_us = bridge.is_for_us(flow)
         path = flow.request.path.partition("?")[0]
-        if self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path):
+        ours = self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path)
+        if ours:
             flow.request.stream = False  # a body we have not seen has no key
+        if ours or for_us or self._stream_all or self._settings.mode == "replay":
+            self._uploads.begin(flow, self._settings.max_body, self._settle_unread)
+
+    def _settle_unread(self, flow: http.HTTPFlow, reason: str) -> http.Response | None:
+        """Decide on a request whose body is too large to hold: the answer that refuses it, or None."""
+        return unread.settle(flow, reason, self.cache, self._settings.mode, self._admit, self._take)
+
+    def _admit(self, flow: http.HTTPFlow, cache: Cache) -> Response | FlowCall:
+        """The call of a request that somebody makes who may; else what refuses it."""
+        user = self._users.of(flow) if self._isolates_users else None
+        if self._isolates_users and user is None:
+            return proxy_user_required()
+        scope = self._scopes.at(flow.client_conn.sockname[1])
+        request = bridge.request_from(flow, scope.namespace if scope is not None else "")
+        if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
+            cache.stats.upgrade_refused(request.host, request.path)
+            return refusal
+        call = self._calls[flow.id] = FlowCall(flow, Exchange(request, scope=scope), user)
+        return call
 
     async def request(self, flow: http.HTTPFlow) -> None:
+        if self._uploads.end(flow):
+            return  # it was settled by its head
         if self._starting is not None and not self._starting.done():
             await asyncio.wait([self._starting])
         cache = self.cache
@@ -256,18 +274,11 @@ class AICache:
         if bridge.is_for_us(flow):
             flow.response = bridge.response_to(await self._own_answer(flow), method)
             return
-        user = self._users.of(flow) if self._isolates_users else None
-        if self._isolates_users and user is None:
-            flow.response = bridge.response_to(proxy_user_required(), method)
+        call = self._admit(flow, cache)
+        if isinstance(call, Response):
+            flow.response = bridge.response_to(call, method)
             return
-        scope = self._scopes.at(flow.client_conn.sockname[1])
-        request = bridge.request_from(flow, scope.namespace if scope is not None else "")
-        if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
-            cache.stats.upgrade_refused(request.host, request.path)
-            flow.response = bridge.response_to(refusal, method)
-            return
-        call = self._calls[flow.id] = _Call(flow, Exchange(request, scope=scope))
-        exchange = await cache.begin(call.exchange, user)
+        exchange = await cache.begin(call.exchange, call.user)
         if exchange.response is not None:
             flow.response = bridge.response_to(exchange.response, method)
         if exchange.response is not None or not exchange.status:
@@ -278,8 +289,9 @@ class AICache:
             self._forward(call)
         if exchange.response is None:
             bridge.strip_our_headers(flow.request)
+            bridge.declare_length(flow.request)
 
-    def _forward(self, call: _Call) -> None:
+    def _forward(self, call: FlowCall) -> None:
         """To the provider, or to the stream of an identical call in flight."""
         flow, exchange = call.flow, call.exchange
         call.content, call.address = flow.request.raw_content, bridge.address_of(flow)
@@ -294,7 +306,7 @@ class AICache:
         if exchange.stale is not None and self.cache is not None:
             mends.answer_if_unreachable(flow, partial(self._stale_response, call))
 
-    def _protect(self, call: _Call, flight: Flight) -> None:
+    def _protect(self, call: FlowCall, flight: Flight) -> None:
         """Others depend on this call now: its client's leaving must not end it."""
         over = flight.over
         mends.outlive_client(
@@ -304,7 +316,7 @@ class AICache:
             lambda: not over.is_set() and flight.needed,
         )
 
-    def _stale_response(self, call: _Call) -> http.Response | None:
+    def _stale_response(self, call: FlowCall) -> http.Response | None:
         stale = self.cache.stale_response(call.exchange, 0) if self.cache is not None else None
         return None if stale is None else bridge.response_to(stale, call.flow.request.method)
 
@@ -325,7 +337,7 @@ class AICache:
                 if self.cache is not None:
                     await self.cache.keeper.finished()
 
-    def _take(self, flow: http.HTTPFlow) -> _Call | None:
+    def _take(self, flow: http.HTTPFlow) -> FlowCall | None:
         """The call of `flow`, which is over."""
         call = self._calls.pop(flow.id, None)
         if call is not None:
@@ -371,6 +383,7 @@ class AICache:
         self._finish(flow, bridge.ending_of(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
+        self._uploads.break_off(flow)
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:
@@ -396,4 +409,4 @@ class AICache:
 
     @property
     def _isolates_users(self) -> bool:
-        return self.cache is not None and self.cache.isolation.kind == "proxy-user"
+        return self.cache is not None and self.cache.isolation.by("proxy-user")

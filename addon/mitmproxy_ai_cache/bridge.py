@@ -146,6 +146,18 @@ def wrong_options(deferred: Mapping[str, Any], options: Iterable[Option]) -> lis
     return complaints
 
 
+def warn_of_options(stream_all: bool) -> None:
+    """Of options of mitmproxy that calls suffer from."""
+    logger = logging.getLogger("ai-cache")
+    if ctx.options.stream_large_bodies:
+        logger.warning("ai-cache: requests larger than stream_large_bodies pass uncached: mitmproxy streams them")
+    if ctx.options.tcp_timeout < 3600 and not stream_all:
+        logger.warning(
+            "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
+            ctx.options.tcp_timeout,
+        )
+
+
 def level_read() -> int:
     """The lowest level of log lines that somebody reads. `mitmdump -q` shows errors alone.
 
@@ -191,6 +203,12 @@ _OURS = b"x-ai-cache-"
 """What the names of all `OUR_HEADERS` begin with."""
 
 
+def declare_length(request: http.Request) -> None:
+    """Say how long a body is that came over h2 without a word of it: on h1 its bytes would pass for a request."""
+    if request.is_http2 and request.raw_content and "content-length" not in request.headers and not request.trailers:
+        request.headers["content-length"] = str(len(request.raw_content))
+
+
 def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tuple[bytes | None, str]:
     """The body that passed, or why there is none."""
     if capture is None:
@@ -214,6 +232,12 @@ def all_loopback(addresses: Iterable[tuple[str, int]]) -> bool:
     """Whether who can reach these listeners is on this machine."""
     found = list(addresses)
     return bool(found) and all(own_address.is_loopback(address[0]) for address in found)
+
+
+def is_local() -> bool:
+    """Whether only this machine reaches the proxy."""
+    servers = ctx.master.addons.get("proxyserver")
+    return servers is not None and all_loopback(servers.listen_addrs())
 
 
 def will_be_local() -> bool:

@@ -11,6 +11,7 @@ from . import units
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
+from .keyless import parse_host
 from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
 from .own_address import is_loopback
 from .profiles import named
@@ -42,6 +43,7 @@ class Settings:
     max_size: int = 1 << 30
     near_size: int = 64 << 20
     max_body: int = 10 << 20
+    max_pending: int = 256 << 20
     lookup_timeout: float = 0.25
     hosts: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
@@ -50,6 +52,7 @@ class Settings:
     bypass_on: tuple[tuple[str, str], ...] = ()
     isolate: Isolation | None = None
     """None is `auto`."""
+    keyless_hosts: frozenset[str] = frozenset()
     namespace: str = ""
     vault: Vault | None = None
     samples: int = 1
@@ -120,6 +123,7 @@ class Settings:
             max_size=check.using("max_size", units.size),
             near_size=check.using("near_size", units.size),
             max_body=check.using("max_body", units.size),
+            max_pending=check.using("max_pending", units.size),
             lookup_timeout=check.lookup_timeout(),
             hosts=tuple(given["hosts"]),
             allow_hosts=tuple(given["allow_hosts"]),
@@ -127,6 +131,7 @@ class Settings:
             fail_mode=check.choice("fail_mode", ("skip", "warn", "error")),
             bypass_on=check.each("bypass_on", _bypass_rule),
             isolate=None if given["isolate"] == "auto" else check.using("isolate", Isolation.parse, prefix=False),
+            keyless_hosts=frozenset(check.each("keyless_hosts", parse_host)),
             namespace=given["namespace"],
             vault=check.using("encryption_key", lambda text: Vault.parse(text) if text else None),
             samples=check.samples(),

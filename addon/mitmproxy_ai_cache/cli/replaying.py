@@ -21,6 +21,8 @@ from .proxy import StartError
 FAILED = 100
 """Exit code of a run whose COMMAND succeeded and whose replay did not."""
 
+_SECRETS = 100
+"""Answers that were not recorded for a secret, of which each has a line."""
 _NAMED = 5
 """Files that a line names."""
 
@@ -87,11 +89,18 @@ def verdict(stats: Stats, store: Store | None, arguments: argparse.Namespace) ->
     return [*_of_calls(stats, arguments.min_hits), *_of_files(store, arguments)]
 
 
-def unrecorded(stats: Stats) -> list[str]:
+def unrecorded(stats: Stats, store: Store | None) -> list[str]:
     """Why this recording fails its run: what was bought and is not there to be replayed."""
-    lost = stats.kept()[1][GIVEN_UP]
-    kinds = ", ".join(kind for kind, _ in stats.store_failures.most_common())
-    return [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost else []
+    secret = [*stats.unwritten, *(store.unwritten if isinstance(store, CassetteStore) else ())]
+    lost = stats.kept()[1][GIVEN_UP] - len(secret)
+    kinds = ", ".join(kind for kind, _ in stats.store_failures.most_common() if kind != "secret")
+    problems = [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost > 0 else []
+    large = stats.not_recordable[:_NAMED] + _more(len(stats.not_recordable) - _NAMED)
+    return [*secret[:_SECRETS], *problems, *large]
+
+
+def _more(count: int) -> list[str]:
+    return [f"{count} more calls are too large to record; see too_large in --report FILE"] if count > 0 else []
 
 
 def _of_calls(stats: Stats, min_hits: int) -> Iterator[str]:

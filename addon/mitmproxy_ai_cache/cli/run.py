@@ -84,8 +84,8 @@ async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
                 code = await wait_for(command, environ, forward, running.files)
             stats, store = running.stats, running.store
             problems = replaying.verdict(stats, store, arguments) if settings.mode == "replay" else []
-    if settings.store.startswith(CASSETTES) and settings.stores:
-        problems = replaying.unrecorded(stats)
+    if settings.stores and (settings.store.startswith(CASSETTES) or stats.unwritten):
+        problems = replaying.unrecorded(stats, store)
     code = code or (replaying.FAILED if problems else 0)
     _report(arguments, stats, problems, code, settings.mode)
     if not arguments.quiet:

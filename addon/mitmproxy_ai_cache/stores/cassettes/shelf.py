@@ -18,8 +18,10 @@ from ... import foreign_files
 from ...cassette import file, index, json_text, names, parts, similar
 from ...cassette.file import BrokenCassette, Cassette
 from ...cassette.index import Row
+from ...cassette.leaks import Compose, compose
 from ...entry import Entry
 from ...places import cache_directory, is_nowhere
+from ...redact import Pattern
 from ...replay import printable
 from .directory import NO_FILE, CassetteDirectory
 
@@ -46,6 +48,8 @@ class Shelf:
 
     def __init__(self, root: Path, key_of: Callable[[Entry], str], rules: str, writable: bool) -> None:
         self.directory = CassetteDirectory(root)
+        self.compose: Compose = compose
+        """Writes the text of an entry; a long one is better written elsewhere."""
         self.rows: dict[str, Row] = {}
         self.paths: dict[str, tuple[str, ...]] = {}
         """The files of a key; the newest answers."""
@@ -182,12 +186,13 @@ class Shelf:
 
     # Writing
 
-    def put(self, entry: Entry) -> None:
-        """Write `entry`: over the file that has its key, or under the next free number.
+    def put(self, entry: Entry, patterns: tuple[Pattern, ...] = ()) -> None:
+        """Write `entry`: over the file that has its key, or under the next free number. `patterns` find secrets that
+        are no one else's.
 
-        Raises OSError, `NotWritable`.
+        Raises OSError, `NotWritable`, `HoldsSecret`.
         """
-        text, contents = file.encode(entry)
+        text, contents = self.compose(entry, patterns)
         there = self.paths.get(entry.key)
         claimed = not there
         if there:
