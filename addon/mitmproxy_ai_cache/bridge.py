@@ -16,7 +16,7 @@ from mitmproxy import ctx, http, log
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
-from . import own_address
+from . import confidential, odd_answers, own_address
 from .capture import Capture
 from .control import ControlCall, WrongCall
 from .messages import Headers, Request, Response
@@ -143,7 +143,7 @@ def wrong_options(deferred: Mapping[str, Any], options: Iterable[Option]) -> lis
             continue
         if complaint := _misfit(known[name], getattr(given, "val", given)):
             complaints.append(f"{name} is {complaint}")
-    return complaints
+    return [confidential.hidden(complaint, filter(confidential.is_delicate, deferred)) for complaint in complaints]
 
 
 def warn_of_options(stream_all: bool) -> None:
@@ -213,6 +213,8 @@ def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tu
     """The body that passed, or why there is none."""
     if capture is None:
         return None, ""
+    if odd_answers.is_followed(flow.response):
+        return None, "more-than-one-answer"
     if capture.overflow:
         return None, "too-large"
     if capture.ended or ending is Ending.ABORTED:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import units
+from . import confidential, units
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
 from .keyless import parse_host
-from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
+from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, SECRETS, default_store
 from .own_address import is_loopback
 from .profiles import named
 from .redact import Pattern, parse_pattern
@@ -101,10 +102,18 @@ class Settings:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`.
+        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`, with no password in it.
 
         Of `environ` only `CI` counts, for the mode on cassettes.
         """
+        try:
+            return cls._parsed(values, environ)
+        except SettingsError as error:
+            delicate = confidential.of_settings(values, SECRETS)
+            raise SettingsError(confidential.hidden(str(error), delicate)) from None
+
+    @classmethod
+    def _parsed(cls, values: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         given = {option.name.removeprefix("ai_cache_"): option.default for option in OPTIONS}
         given |= {name.removeprefix("ai_cache_"): value for name, value in values.items()}
         check = _Check(given)
@@ -224,10 +233,15 @@ class _Check:
             return url
         if not url.startswith(("sqlite:///", "memory:", CASSETTES)) or url in ("sqlite:///", CASSETTES):
             raise SettingsError(
-                f"ai_cache_store is {url.partition('://')[0]!r}...; write sqlite:///PATH (an absolute path begins "
-                f"sqlite:////), cassettes:DIR, memory:, or one for a team: {redis_url.FORMS}"
+                "ai_cache_store names no store; write sqlite:///PATH (an absolute path begins sqlite:////), "
+                f"cassettes:DIR, memory:, or one for a team: {redis_url.FORMS}"
             )
+        if _TWO_URLS.search(url) or (url.startswith("memory:") and confidential.is_delicate(url)):
+            raise SettingsError("ai_cache_store is two URLs in one; write the one that is meant")
         return url
+
+
+_TWO_URLS = re.compile(r":.*(?:redis|rediss|unix|valkey|https?)(?:\+[a-z]+)?:.*@", re.DOTALL)
 
 
 def _bypass_rule(text: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from .. import ports, replay, trust, writable
+from .. import confidential, ports, replay, trust, writable
 from ..demo.stage import stage
 from ..master import ProxyMaster
 from ..settings import Settings, SettingsError
@@ -64,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _show(checks: Iterator[Check]) -> Iterator[Check]:
     for check in checks:
-        print(f"{'ok ' if check.good else 'BAD'}  {check.name:<16} {check.says}", flush=True)
+        print(f"{'ok ' if check.good else 'BAD'}  {check.name:<16} {confidential.safe(check.says)}", flush=True)
         yield check
 
 

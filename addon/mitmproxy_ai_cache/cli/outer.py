@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from ..hosts import AI_HOSTS, ai_hosts
 
 MARK = "AI_CACHE_PROXY"
 """Set by `run` for its command: the URL of the proxy around it."""
+
+
+_HOST = re.compile(r"[\w.:%-]+")
 
 
 class UnusableProxy(ValueError):
@@ -39,16 +43,15 @@ def proxy(environ: Mapping[str, str]) -> OuterProxy | None:
     except ValueError:
         parts, port = urlsplit(""), 0
     if parts.scheme not in ("http", "https") or not parts.hostname or not port:
-        raise UnusableProxy(f"HTTPS_PROXY is {_shown(named)}; it must be http:// or https://; or unset it")
+        raise UnusableProxy("HTTPS_PROXY names no proxy; write http://HOST:PORT or https://HOST:PORT, or unset it")
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or not _HOST.fullmatch(parts.hostname):
+        raise UnusableProxy(
+            "HTTPS_PROXY is not right; write http://USER:PASSWORD@HOST:PORT, in a password / as %2F, ? as %3F, # as "
+            "%23 and @ as %40; or unset it"
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
     return OuterProxy(f"{parts.scheme}://{host}:{port}", credentials)
-
-
-def _shown(url: str) -> str:
-    """`url` without its credentials."""
-    before, at, after = url.rpartition("@")
-    return f"{before.partition('://')[0]}://...@{after}" if at else url
 
 
 def no_proxy(environ: Mapping[str, str]) -> list[str]:

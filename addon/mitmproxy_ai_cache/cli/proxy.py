@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import bundles, descriptors, log_line, ports, trust
+from .. import bundles, confidential, descriptors, log_line, ports, trust
 from ..hosts import HostList
 from ..options import LOG_FORMATS, MODES
 from ..settings import Settings, SettingsError
@@ -227,7 +227,7 @@ async def _run(master: ProxyMaster) -> None:
 
 def failed(error: Exception) -> int:
     """Say why nothing was started. Exit code 125: ai-cache itself failed."""
-    print(f"ai-cache: {error}", file=sys.stderr)
+    print(f"ai-cache: {confidential.safe(str(error))}", file=sys.stderr)
     return 125
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from redis import exceptions
 from redis.asyncio.sentinel import MasterNotFoundError
 
-from ... import replay
+from ... import confidential, replay
 from .url import Server
 
 _SORTED = "+zadd +zrem +zrange +zmscore +zrandmember +exists +ttl +expire +unlink"
@@ -28,7 +28,7 @@ def answered(error: BaseException) -> bool:
 
 def explain(error: BaseException, server: Server, known: bool = False) -> tuple[str, str]:
     """The kind of `error`, and one line for a user that begins with the URL. `known`: it has answered before."""
-    texts = [_text(one) for one in _chain(error)]
+    texts = [_text(one, server) for one in _chain(error)]
     if isinstance(error, MasterNotFoundError):
         return _no_master(str(error), server)
     for kind, words, sentence in _table(server):
@@ -83,8 +83,17 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _text(error: BaseException) -> str:
-    """The first line, or the name of the class."""
+_ECHO = re.compile(r",? with args beginning with:.*", re.IGNORECASE | re.DOTALL)
+"""How servers that do not know `AUTH` or `HELLO` repeat what they were sent: the password."""
+
+
+def _text(error: BaseException, server: Server) -> str:
+    """The first line without a password, or the name of the class."""
+    said = _ECHO.sub("", _first_line(error))
+    return confidential.hidden(said, (server.password, server.sentinel_password))
+
+
+def _first_line(error: BaseException) -> str:
     if isinstance(error, exceptions.AskError):  # also MovedError: redis-py cuts the word off
         return f"MOVED {error}"
     said = str(error).strip().splitlines()

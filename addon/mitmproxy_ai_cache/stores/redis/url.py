@@ -84,7 +84,11 @@ def parse(url: str, check_files: bool = True) -> Server:
     match = re.fullmatch(r"([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?", rest, re.DOTALL)
     assert match is not None
     authority, path, query = match[1], match[2], match[3] or ""
-    if match[4] is not None or "@" in query or (scheme != "unix" and "@" in path):
+    if scheme == "unix" and "@" in path:
+        raise ValueError(
+            "what stands before @ begins with the second /: unix://:PASSWORD@/SOCKET, a @ in a path is %40"
+        )
+    if match[4] is not None or "@" in query or "@" in path:
         raise ValueError("a password with / ? or # in it is written with %2F, %3F and %23: redis://:p%23ss@HOST:PORT")
     credentials, _, hosts = authority.rpartition("@")
     user, _, password = credentials.partition(":")
@@ -138,7 +142,7 @@ def _query(query: str, scheme: str, check_files: bool) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise ValueError(_unknown(name, known, scheme))
+            raise ValueError(_unknown(name, known, scheme, is_quoted="password" not in query.partition(name)[0]))
         if name == "db":
             if not re.fullmatch(r"[0-9]{1,5}", value):
                 raise ValueError("db is a number, for example ?db=0")
@@ -158,7 +162,7 @@ def _query(query: str, scheme: str, check_files: bool) -> dict[str, object]:
     return found
 
 
-def _unknown(name: str, known: tuple[str, ...], scheme: str) -> str:
+def _unknown(name: str, known: tuple[str, ...], scheme: str, is_quoted: bool) -> str:
     if name in _TLS_QUERY:
         return (
             f"{name} needs TLS; write {scheme.replace('redis', 'rediss', 1)}://..."
@@ -166,7 +170,7 @@ def _unknown(name: str, known: tuple[str, ...], scheme: str) -> str:
             else (f"{name} needs TLS, which a socket has not; leave it out")
         )
     # A name that looks like none is not quoted: it may be the end of a password with a & in it.
-    quoted = f" {name!r}" if re.fullmatch(r"[a-z_]{2,30}", name) else ""
+    quoted = f" {name!r}" if is_quoted and re.fullmatch(r"[a-z_]{2,30}", name) else ""
     close = difflib.get_close_matches(name, known, 1, 0.6)
     mend = f"did you mean {close[0]}?" if close else (f"there are {', '.join(known)}" if known else "there are none")
     return f"there is no parameter{quoted} for {scheme}://; {mend}"

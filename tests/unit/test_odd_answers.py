@@ -1,4 +1,4 @@
-"""An HTTP/1.1 provider's informational answers are skipped, and its final answer is the answer."""
+"""Informational answers of an HTTP/1.1 provider are skipped, and what follows its answer is noticed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 from mitmproxy.test import tflow
 
-from mitmproxy_ai_cache import informational
+from mitmproxy_ai_cache import odd_answers
 
 pytestmark = pytest.mark.patches
 
@@ -35,7 +35,8 @@ CONTINUE = b"HTTP/1.1 100\r\n\r\n"
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Http1Client, "read_headers", Http1Client.read_headers)  # and back again
-    informational.install()
+    monkeypatch.setattr(Http1Client, "read_body", Http1Client.read_body)
+    odd_answers.install()
 
 
 def asked() -> Http1Client:
@@ -109,3 +110,14 @@ def test_a_provider_that_sends_nothing_else_is_given_up() -> None:
     (error,) = [event for event in found if isinstance(event, ResponseProtocolError)]
     assert "informational" in error.message
     assert any(isinstance(command, commands.CloseConnection) for command in found)
+
+
+@pytest.mark.parametrize(
+    ("after", "followed"), [(FINAL, True), (b"x", True), (b"", False), (b"\r\n", False), (b"\r\n" + FINAL, True)]
+)
+def test_what_follows_an_answer_is_noticed(after: bytes, followed: bool) -> None:
+    client = asked()
+    found = received(client, FINAL + after)
+    assert body(found) == b"hi"
+    (response,) = [event.response for event in found if isinstance(event, ResponseHeaders)]
+    assert odd_answers.is_followed(response) is followed
