@@ -217,6 +217,8 @@ def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tu
         return None, "more-than-one-answer"
     if capture.overflow:
         return None, "too-large"
+    if ending is Ending.ABORTED and odd_answers.is_cut(flow.response, capture.size):
+        return None, "truncated"
     if capture.ended or ending is Ending.ABORTED:
         return capture.body(), ""
     # Empty bodies never meet the tee; neither does one that another script took over.

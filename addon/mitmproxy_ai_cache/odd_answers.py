@@ -31,6 +31,22 @@ def is_followed(response: http.Response | None) -> bool:
     return response is not None and _FOLLOWED in response.__dict__
 
 
+def is_cut(response: http.Response | None, size: int) -> bool:
+    """Whether an answer that broke off after `size` bytes of its body had said that there are more.
+
+    Events may be whole without the end of their chunks: a client that has read `[DONE]` leaves. A JSON value has no
+    such end, and a client that is told of more bytes takes the answer for a failure.
+    """
+    if response is None:
+        return False
+    length = response.headers.get("content-length", "").strip()
+    if length.isascii() and length.isdecimal():
+        return len(length) > 18 or size < int(length)
+    chunked = "chunked" in response.headers.get("transfer-encoding", "").lower()
+    media_type = response.headers.get("content-type", "").lower().partition(";")[0].strip()
+    return chunked and media_type.endswith(("/json", "+json"))
+
+
 def install() -> None:
     """Let connections to providers skip informational answers, and notice what follows an answer."""
     original = _http1.Http1Client.read_headers

@@ -1,4 +1,4 @@
-"""Hostile answers to a real mitmdump with the addon, and to one without it: clients see the same, and nothing is kept."""
+"""Hostile answers to a mitmdump with the addon, and to one without it: clients see the same, and nothing is kept."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from fuzz.hostile import BODY, post
-from fuzz.test_hostile_requests import ANSWER, OURS, Pulse, _is_whole, send, status_of
+from fuzz.test_hostile_requests import ANSWER, Pulse, _is_whole, send, status_of
 from harness import FakeProviders, Process, mitmdump
 from mitmproxy_ai_cache.stores import for_url
 
 pytestmark = pytest.mark.slow
+
+
+OURS = re.compile(rb"(?:x-ai-cache-[a-z]+|cache-status): [^\n]*\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,11 @@ def garbage() -> list[Hostile]:
 def statuses() -> list[Hostile]:
     lines = (
         b"HTTP/1.1 999 Odd", b"HTTP/1.1 600 Odd", b"HTTP/1.1 099 Odd", b"HTTP/1.1 0 Odd", b"HTTP/1.1 1000 Odd",
-        b"HTTP/1.1 -200 OK", b"HTTP/1.1 200.0 OK", b"HTTP/1.1 OK", b"HTTP/1.1", b"HTTP/9.9 200 OK", b"HTTP/11 200 OK",
+        b"HTTP/1.1 -200 OK", b"HTTP/1.1 200.0 OK", b"HTTP/1.1 OK", b"HTTP/1.1", b"HTTP/11 200 OK",
         b"http/1.1 200 OK", b"200 OK", b"HTTP/1.1 204 No", b"HTTP/1.1 304 Same", b"HTTP/1.1 205 Reset",
         b"HTTP/1.1 407 Proxy", b"HTTP/1.1 101 Switching",
     )  # fmt: skip
-    fine = (b"HTTP/1.1 200", b"HTTP/1.1 200 ", b"HTTP/1.1 200 O\rK", b"HTTP/1.1 200 \x1b[31m")
+    fine = (b"HTTP/9.9 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 200 ", b"HTTP/1.1 200 O\rK", b"HTTP/1.1 200 \x1b[31m")
     return [
         *(answer(f"odd line {number}", line=line) for number, line in enumerate(lines)),
         *(answer(f"fine line {number}", line=line, kept=True) for number, line in enumerate(fine)),
@@ -124,7 +127,7 @@ def codings() -> list[Hostile]:
         answer("gzip that is not", b"Content-Encoding: gzip"),
         answer("br that is not", b"Content-Encoding: br"),
         answer("an unknown coding", b"Content-Encoding: rot13"),
-        answer("half a gzip", b"Content-Encoding: gzip", body=gzip.compress(ANSWER)[:-9]),
+        answer("half a gzip", b"Content-Encoding: gzip", body=gzip.compress(ANSWER)[:-20]),
         answer("a gzip bomb", b"Content-Encoding: gzip", body=bomb),
         answer("a bomb in a bomb", b"Content-Encoding: gzip, gzip", body=gzip.compress(bomb, 9)),
     ]
@@ -154,7 +157,7 @@ def endless() -> list[Hostile]:
     ]
 
 
-CASES = [*garbage(), *statuses(), *lengths(), *codings(), *fields(), *endless()]
+CASES = [*garbage(), *statuses(), *lengths(), *codings(), *fields()]
 
 
 @dataclass
@@ -201,16 +204,16 @@ class Sender:
 
 @pytest.fixture
 def sender() -> Iterator[Sender]:
-    made = Sender({case.name.encode(): case for case in CASES})
+    made = Sender({case.name.encode(): case for case in (*CASES, *endless())})
     yield made
     made.close()
 
 
-def received(proxy: Process, name: str, patience: float) -> bytes:
+def received(proxy: Process, name: str, patience: float, attempt: int = 0) -> bytes:
     """What a client gets of an answer, without our own fields, until it is over or nothing came for `patience`
     seconds. Of an answer without end it takes 1 MB."""
     data = b""
-    wire = post("", BODY.replace(b"hi", b"<%s>" % name.encode())).wire
+    wire = post("", BODY.replace(b"hi", b"<%s> %d" % (name.encode(), attempt))).wire
     with socket.create_connection(("127.0.0.1", proxy.port), 60) as connection, contextlib.suppress(OSError):
         connection.sendall(wire)
         connection.settimeout(patience)
@@ -222,8 +225,7 @@ def received(proxy: Process, name: str, patience: float) -> bytes:
             if data.endswith(ANSWER) and re.search(rb"content-length: %d\r" % len(ANSWER), data, re.IGNORECASE):
                 break
     head, end, body = data.partition(b"\r\n\r\n")
-    head = re.sub(rb"cache-status: [^\n]*\n", b"", OURS.sub(b"", head + b"\n"), flags=re.IGNORECASE)
-    return head + end + body if "without end" not in name else head + end
+    return OURS.sub(b"", head + b"\r\n") + end + body if "without end" not in name else head + end
 
 
 def started(providers: FakeProviders, sender: Sender, home: Path, *options: str, **more: Path) -> Process:
@@ -249,7 +251,10 @@ def test_hostile_answers_reach_the_client_as_they_are_and_are_not_kept(
     providers: FakeProviders, sender: Sender, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     announcing = tmp_path / "announcing.py"
-    announcing.write_text('def running(): print("ai-cache: mode none", flush=True)')
+    announcing.write_text(
+        'def running(): print("ai-cache: mode none", flush=True)\n'
+        "def responseheaders(flow): flow.response.stream = True\n"
+    )
     addon = started(providers, sender, tmp_path / "addon")
     stock = started(providers, sender, tmp_path / "stock", "connection_strategy=lazy", script=announcing)
     differing, slowest = [], (0.0, "")
@@ -259,7 +264,7 @@ def test_hostile_answers_reach_the_client_as_they_are_and_are_not_kept(
         slowest = max(slowest, (pulse.longest, case.name))
         theirs = received(stock, case.name, 1.0)
         if ours != theirs:  # or the machine was busy
-            ours, theirs = (received(proxy, case.name, 10.0) for proxy in (addon, stock))
+            ours, theirs = (received(proxy, case.name, 4.0, attempt=1) for proxy in (addon, stock))
         if ours != theirs:
             differing.append(f"{case.name}\n  {ours[:600]!r}\n  {theirs[:600]!r}")
     with capsys.disabled():
