@@ -13,15 +13,17 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, memory_origin, mends, status_page, tuning, websockets
+from . import arrival, bridge, connecting, memory_origin, mends, start_warnings, status_page, tuning, websockets
 from .cache import Cache
 from .commands import Commands
-from .control import PREFIX, Control
+from .connecting import Connecting, ConnectionHooks
+from .control import Control
 from .exchange import Exchange
 from .flight import Flight
+from .front import Front
 from .isolation import Isolation
-from .messages import Response
 from .options import OPTIONS, SECRETS
+from .out_of_files import OutOfFiles
 from .protocols.base import Ending
 from .proxy_users import ProxyUsers
 from .refusals import proxy_user_required
@@ -49,7 +51,7 @@ class _Call:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class AICache:
+class AICache(ConnectionHooks):
     """The addon. `announce` gets the first line; `stream_all` lets every response stream, AI host or not."""
 
     name = "ai-cache"
@@ -65,15 +67,23 @@ class AICache:
         self._calls: dict[str, _Call] = {}
         self._users = ProxyUsers()
         self._scopes = Scopes()
-        self._control = Control(self._scopes, bridge.Listeners(), self._over)
-        self._page = status_page.StatusPage(
-            lambda: self.cache, lambda: [call.exchange for call in self._calls.values()]
+        self._files = OutOfFiles()
+        self.connecting = Connecting(
+            lambda: [*bridge.listen_addrs(), *filter(None, [self._page.address])], self._files.connected
         )
+        self._page = status_page.StatusPage(
+            lambda: self.cache,
+            lambda: [call.exchange for call in self._calls.values()],
+            self.connecting.came_from_us,
+        )
+        control = Control(self._scopes, bridge.Listeners(), self._over)
+        self._front = Front(self.connecting, control, self._page, lambda: not bridge.is_local())
         self._commands = Commands(lambda: self.cache)
 
     # Options
 
     def load(self, loader: addonmanager.Loader) -> None:
+        arrival.install()
         for complaint in bridge.wrong_options(loader.master.options.deferred, OPTIONS):
             self._refuse(complaint)
         for option in OPTIONS:
@@ -108,6 +118,7 @@ class AICache:
         if self._running and settings.dashboard != self._settings.dashboard:
             raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
         self._settings = settings
+        self._front.use(settings)
         if self.cache is not None:
             self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
 
@@ -129,14 +140,8 @@ class AICache:
     def _isolation(self) -> Isolation:
         if self._settings.isolate is not None:
             return self._settings.isolate
-        everybodys = self._is_local() or self._settings.store.startswith(CASSETTES)
+        everybodys = bridge.is_local() or self._settings.store.startswith(CASSETTES)
         return Isolation("none" if everybodys else "credential")
-
-    @staticmethod
-    def _is_local() -> bool:
-        """Whether only this machine reaches the proxy."""
-        servers = ctx.master.addons.get("proxyserver")
-        return servers is not None and bridge.all_loopback(servers.listen_addrs())
 
     # Life of the proxy
 
@@ -150,6 +155,8 @@ class AICache:
         settings = self._settings
         memory_origin.install()
         mends.install()
+        connecting.install(self._files.happened)
+        self._files.watch(asyncio.get_running_loop())
         store = store_of(settings)
         entries, trouble = 0, ""
         try:
@@ -169,20 +176,7 @@ class AICache:
             self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
-        if not self._is_local() and not ctx.options.proxyauth:
-            logger.warning(
-                "ai-cache: whoever reaches this port can use the proxy and be answered from the cache; listen on "
-                "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
-            )
-        if ctx.options.stream_large_bodies:
-            logger.warning(
-                "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"
-            )
-        if "tcp_timeout" in ctx.options and ctx.options.tcp_timeout < 3600 and not self._stream_all:
-            logger.warning(
-                "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
-                ctx.options.tcp_timeout,
-            )
+        start_warnings.warn(bridge.is_local(), self._stream_all)
 
     def _first_line(self, store: Store, entries: int) -> str:
         settings, isolation = self._settings, self._isolation().kind
@@ -208,10 +202,12 @@ class AICache:
     def client_connected(self, client: connection.Client) -> None:
         if self.cache is not None:
             self.cache.stats.connections += 1
+        self.connecting.client_connected()
         mends.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._users.forget(client)
+        self.connecting.client_disconnected(client)
         left = [call for call in self._calls.values() if call.flow.client_conn.id == client.id]
         if left and self.cache is not None:
             for call in left:
@@ -224,7 +220,8 @@ class AICache:
             if self._take(call.flow) is not None and self.cache is not None:
                 self.cache.abandon(call.exchange)
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        await self._front.connect(flow)
         if self._isolates_users and flow.response is None and self._users.of_tunnel(flow) is None:
             flow.response = bridge.response_to(proxy_user_required(), flow.request.method)
 
@@ -237,12 +234,12 @@ class AICache:
         allowed = self.cache is not None and address is not None and address[0] in self.cache.allowed
         if self._settings.mode == "replay" and not allowed:
             data.server.error = "ai-cache replay: the network is not touched"
+        self.connecting.server_connect(data)
 
     # The request
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        if bridge.is_for_us(flow):
-            bridge.follow_base_url(flow)
+        self._front.receive(flow)
         path = flow.request.path.partition("?")[0]
         if self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path):
             flow.request.stream = False  # a body we have not seen has no key
@@ -254,8 +251,8 @@ class AICache:
         if cache is None or flow.response is not None or flow.error is not None or not flow.live:
             return
         method = flow.request.method
-        if bridge.is_for_us(flow):
-            flow.response = bridge.response_to(await self._own_answer(flow), method)
+        if (answer := await self._front.answer(flow, cache)) is not None:
+            flow.response = bridge.response_to(answer, method)
             return
         user = self._users.of(flow) if self._isolates_users else None
         if self._isolates_users and user is None:
@@ -279,6 +276,7 @@ class AICache:
             self._forward(call)
         if exchange.response is None:
             bridge.strip_our_headers(flow.request)
+            self._front.send(flow)
 
     def _forward(self, call: _Call) -> None:
         """To the provider, or to the stream of an identical call in flight."""
@@ -309,14 +307,6 @@ class AICache:
         stale = self.cache.stale_response(call.exchange, 0) if self.cache is not None else None
         return None if stale is None else bridge.response_to(stale, call.flow.request.method)
 
-    async def _own_answer(self, flow: http.HTTPFlow) -> Response:
-        if flow.request.path.startswith(PREFIX):
-            return await self._control.answer(bridge.control_call(flow), self.cache)
-        if status_page.is_for_it(flow):
-            return await self._page.answer(flow)
-        state: dict[str, object] = {"status": "ok", "version": __version__, "mode": self._settings.mode}
-        return bridge.own_answer(flow, state)
-
     async def _over(self, scope: Scope, seconds: float) -> None:
         """Clients go on before their calls are over here: the last byte is theirs before the end is ours."""
         with suppress(TimeoutError):
@@ -338,6 +328,7 @@ class AICache:
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         response, cache = flow.response, self.cache
+        self._front.mark(flow)
         call = self._calls.get(flow.id)
         if response is None or cache is None or call is None:
             if self._stream_all and response is not None and response.raw_content is None and not response.stream:
@@ -362,6 +353,7 @@ class AICache:
         response.stream = watched or True
 
     def response(self, flow: http.HTTPFlow) -> None:
+        mends.forget_answer(flow)
         call = self._calls.get(flow.id)
         if call is None:
             return  # a hit, or none of ours
@@ -372,6 +364,7 @@ class AICache:
         self._finish(flow, bridge.ending_of(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
+        mends.forget_answer(flow)
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:

@@ -45,8 +45,6 @@ class ControlCall:
     headers: Headers
     body: bytes | None
     port: int
-    from_here: bool
-    """Whether its client is on this machine."""
 
 
 class Listeners(Protocol):
@@ -73,8 +71,6 @@ class Control:
             return _json(error.status, {"error": str(error)})
 
     async def _answer(self, call: ControlCall, cache: Cache | None) -> dict[str, object]:
-        if not call.from_here:
-            raise WrongCall("calls to the proxy itself are for clients on this machine", 403)
         if call.headers.get(HEADER) != "1":
             raise WrongCall("a call to the proxy needs the header X-AI-Cache: 1")
         if cache is None:
