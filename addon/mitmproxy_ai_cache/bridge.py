@@ -68,8 +68,8 @@ def response_to(response: Response, method: str) -> http.Response:
 _LENGTH = ("content-length", "transfer-encoding")
 
 
-def is_for_us(flow: http.HTTPFlow) -> bool:
-    """Whether the request is addressed to the proxy itself."""
+def is_for_us(flow: http.HTTPFlow, own_names: tuple[str, ...] = ()) -> bool:
+    """Whether the request is addressed to the proxy itself, which also has `own_names`."""
     note = arrival.of(flow)
     if note.based or note.form is arrival.Form.REPLAYED:
         return False
@@ -79,7 +79,7 @@ def is_for_us(flow: http.HTTPFlow) -> bool:
     client = flow.client_conn
     return (
         note.form is arrival.Form.MULTIPLEXED
-        and own_rules.is_own_name(flow.request.host, str(client.sockname[0]))
+        and own_rules.is_own_name(flow.request.host, str(client.sockname[0]), own_names)
         and (flow.request.port == client.sockname[1] or own_address.is_base_url(flow.request.path))
     )
 
@@ -239,7 +239,7 @@ def will_be_local() -> bool:
 def control_call(flow: http.HTTPFlow) -> ControlCall:
     client, wire = flow.client_conn, flow.request
     headers = headers_from(wire.headers.fields)
-    return ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1])
+    return ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1], str(client.sockname[0]))
 
 
 class Listeners:
@@ -249,20 +249,21 @@ class Listeners:
         self._opened: dict[str, str] = {}
         """URL -> mode of mitmproxy."""
 
-    async def open(self, port: int) -> str:
+    async def open(self, port: int, host: str) -> str:
         servers = ctx.master.addons.get("proxyserver")
         like = [server.mode for server in servers.servers if any(at[1] == port for at in server.listen_addrs)]
         if not like or not isinstance(like[0], mode_specs.RegularMode | mode_specs.UpstreamMode):
             raise WrongCall("only regular and upstream proxies get more listeners")
+        at = "127.0.0.1" if addresses.is_loopback(host) else addresses.canonical(host)
         for _ in range(3):  # somebody else may take the port in between
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
+            with socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET) as free:
+                free.bind((at, 0))
                 number = free.getsockname()[1]
-            spec = f"{':'.join(filter(None, (like[0].type_name, like[0].data)))}@127.0.0.1:{number}"
+            spec = f"{':'.join(filter(None, (like[0].type_name, like[0].data)))}@{at}:{number}"
             ctx.options.update(mode=[*ctx.options.mode, spec])
             await servers.setup_servers()
             if any(at[1] == number for at in servers.listen_addrs()):
-                url = f"http://127.0.0.1:{number}"
+                url = f"http://[{at}]:{number}" if ":" in at else f"http://{at}:{number}"
                 self._opened[url] = spec
                 return url
             ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])

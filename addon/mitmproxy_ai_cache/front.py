@@ -51,7 +51,7 @@ class Front:
     def receive(self, flow: http.HTTPFlow) -> None:
         """The head is there: decide whose request it is. A base URL becomes the request it stands for."""
         note = arrival.of(flow)
-        if bridge.is_for_us(flow):
+        if bridge.is_for_us(flow, self._settings.own_names):
             note.ours = True
             self._decide(flow, note)
         elif note.form in _FORWARDED and self._came_back(flow):

@@ -21,8 +21,8 @@ from ..options import LOG_FORMATS, MODES
 from ..settings import Settings, SettingsError
 from ..stats import Stats
 from ..stores import Store
+from ..targets import LOCAL
 from . import outer
-from .environment import LOCAL
 from .sources import gather
 
 if TYPE_CHECKING:
