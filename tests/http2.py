@@ -39,7 +39,9 @@ def exchange(
     client: socket.socket, authority: str, path: str, headers: dict[str, str], method: str, scheme: str
 ) -> Asked:
     """One request over a connection that speaks HTTP/2."""
-    state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8", validate_outbound_headers=False))
+    state = h2.connection.H2Connection(
+        h2.config.H2Configuration(header_encoding="utf-8", validate_outbound_headers=False)
+    )
     state.initiate_connection()
     head = [(":method", method), (":authority", authority), (":scheme", scheme), (":path", path)]
     state.send_headers(1, head + [(name.lower(), value) for name, value in headers.items()], end_stream=True)

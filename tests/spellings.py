@@ -29,7 +29,15 @@ def ipv4(draw: st.DrawFn, address: ipaddress.IPv4Address) -> str:
 @st.composite
 def ipv6(draw: st.DrawFn, address: ipaddress.IPv6Address) -> str:
     """`address` without or with zeros, compressed or not, in brackets."""
-    text = draw(st.sampled_from((address.compressed, address.exploded, ":".join(f"{int(part, 16):x}" for part in address.exploded.split(":")))))
+    text = draw(
+        st.sampled_from(
+            (
+                address.compressed,
+                address.exploded,
+                ":".join(f"{int(part, 16):x}" for part in address.exploded.split(":")),
+            )
+        )
+    )
     return f"[{text.upper() if draw(st.booleans()) else text}]"
 
 

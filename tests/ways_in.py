@@ -1,4 +1,4 @@
-"""The tables of SECURITY.md as data: what each way in gets. There is no other copy, so nothing can disagree with them."""
+"""The tables of SECURITY.md as data: what each way in gets. There is no other copy that could disagree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ ASKED_BY = ("plain", "proxied", "CONNECT", "base URL", "h2")
 KINDS = ("loopback", "address", "short", "given", "page", "foreign")
 WHAT = ("entries", "purge", "control", "metrics", "healthz")
 
-ADDRESS, SECOND_ADDRESS, SHORT, GIVEN, REBOUND = "10.77.0.1", "10.78.0.1", "cachebox", "cache.corp.example", "rebound.example"
+ADDRESS, SECOND_ADDRESS = "10.77.0.1", "10.78.0.1"
+SHORT, GIVEN, REBOUND = "cachebox", "cache.corp.example", "rebound.example"
 """The proxy's machine in the tests."""
 
 

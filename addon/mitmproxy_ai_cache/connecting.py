@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mitmproxy import connection, http
-from mitmproxy.proxy import server_hooks
+from mitmproxy.proxy import mode_specs, server_hooks
 
 from .addresses import canonical, is_loopback, is_of_this_machine, why_refused
 from .own_rules import OUR_LISTENER
@@ -48,6 +48,7 @@ class _Attempt:
 
     ticket: Ticket
     ports: frozenset[int]
+    host: str = ""
 
 
 _attempt: ContextVar[_Attempt | None] = ContextVar("ai_cache_attempt", default=None)
@@ -72,6 +73,8 @@ class Connecting:
     def __init__(self, listeners: Callable[[], Iterable[Peer]], accepted: Callable[[], None] = lambda: None) -> None:
         self._listeners = listeners
         self._accepted = accepted
+        self.allowed: Callable[[str], bool] = lambda host: False
+        """Whether the user named this host exactly."""
         self.ports: frozenset[int] = frozenset()
         """Of our own listeners."""
         self._hop = secrets.token_hex(8)
@@ -138,8 +141,17 @@ class Connecting:
                 self._warned = True
                 logger.warning("%s; see who sends it back to the proxy", data.server.error)
             return
-        known = self._tickets.get((data.client.id, host, port))
-        _attempt.set(_Attempt(known or Ticket(), self.ports))
+        ticket = self._tickets.get((data.client.id, host, port)) or Ticket()
+        if data.server.via is None and self._is_elsewhere(data.client) and not self.allowed(host):
+            ticket.judged = True
+        _attempt.set(_Attempt(ticket, self.ports, host))
+
+    @staticmethod
+    def _is_elsewhere(client: connection.Client) -> bool:
+        """Whether it is a client of ours on another machine, who must not become one of this machine: what listens on
+        loopback here trusts who comes from there, other proxies of ours and their status pages included."""
+        chosen = isinstance(client.proxy_mode, mode_specs.RegularMode | mode_specs.Socks5Mode | mode_specs.UpstreamMode)
+        return chosen and client.peername is not None and not is_loopback(str(client.peername[0]))
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         server = data.server
@@ -253,4 +265,5 @@ def _check(attempt: _Attempt, address: str, port: int, after: bool = False) -> N
         why = why_refused(address)
     if why:
         attempt.ticket.refused = address, why
-        raise Refused(f"ai-cache: {address}:{port} is {why}, and no connection is made to it")
+        mend = "" if why == OUR_LISTENER else f"; to allow it start with --hosts {attempt.host or address}"
+        raise Refused(f"ai-cache: {address}:{port} is {why}, and no connection is made to it{mend}")

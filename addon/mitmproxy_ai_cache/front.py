@@ -37,6 +37,7 @@ class Front:
 
     def use(self, settings: Settings) -> None:
         self._settings, self._targets = settings, Targets(settings.hosts)
+        self._connecting.allowed = lambda host: self._targets.named(host) is Named.EXACTLY
 
     # Its steps, in the order of a request
 

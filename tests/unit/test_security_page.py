@@ -22,5 +22,7 @@ def test_at_least_twelve_spellings_are_asked() -> None:
 
 
 def test_the_tests_it_names_exist() -> None:
-    missing = {name for name in re.findall(r"`(tests/\S+\.py)`", SECURITY.read_text("utf-8")) if not (ROOT / name).is_file()}
+    missing = {
+        name for name in re.findall(r"`(tests/\S+\.py)`", SECURITY.read_text("utf-8")) if not (ROOT / name).is_file()
+    }
     assert not missing

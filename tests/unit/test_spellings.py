@@ -16,8 +16,10 @@ from mitmproxy_ai_cache.targets import Named, Targets
 OURS = ipaddress.IPv4Address("10.77.0.1")
 numbers = st.text("0123456789abcdefxX.", max_size=20)
 labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
-foreign = st.lists(labels, min_size=2, max_size=4).map(".".join).filter(
-    lambda name: addresses.literal(name) is None and not name.endswith((".localhost", "ai-cache.internal"))
+foreign = (
+    st.lists(labels, min_size=2, max_size=4)
+    .map(".".join)
+    .filter(lambda name: addresses.literal(name) is None and not name.endswith((".localhost", "ai-cache.internal")))
 )
 
 
