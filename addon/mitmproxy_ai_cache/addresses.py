@@ -6,7 +6,7 @@ import ipaddress
 import re
 import socket
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -23,6 +23,7 @@ _METADATA = frozenset(
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
 
+@lru_cache(1024)
 def canonical(host: str) -> str:
     """`host` in one spelling: an address as Python writes it, a name in lower case without the dot at its end."""
     found = literal(host)
@@ -72,6 +73,7 @@ def _number(part: str) -> int:
     return int(part, 8 if part.startswith("0") else 10)
 
 
+@lru_cache(1024)
 def is_loopback(host: str) -> bool:
     """Whether `host` names this machine's loopback interface, in any spelling."""
     found = literal(host)

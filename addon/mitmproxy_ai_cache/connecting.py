@@ -81,6 +81,7 @@ class Connecting:
         self._tickets: dict[tuple[str, str, int], Ticket] = {}
         self._own: dict[Peer, int] = {}
         """Own ends of open connections, with how often each is open."""
+        self._own_ports: Counter[int] = Counter()
         self._open: dict[str, tuple[Peer, tuple[str, Peer]]] = {}
         """By connection: its own end, and the client's address with its other end."""
         self._count: Counter[tuple[str, Peer]] = Counter()
@@ -88,7 +89,9 @@ class Connecting:
 
     def came_from_us(self, peer: tuple[Any, ...] | None) -> bool:
         """Whether a client is one of our own connections: what it sends went through us before."""
-        return peer is not None and len(peer) > 1 and (canonical(str(peer[0])), int(peer[1])) in self._own
+        if peer is None or len(peer) < 2 or peer[1] not in self._own_ports:
+            return False
+        return (canonical(str(peer[0])), int(peer[1])) in self._own
 
     def passed_us(self, request: http.Request) -> bool:
         """Whether `request` says that it has been forwarded by us."""
@@ -161,6 +164,7 @@ class Connecting:
         pair = _address_of(data.client), (str(server.address[0]), int(server.address[1]))
         self._open[server.id] = own, pair
         self._own[own] = self._own.get(own, 0) + 1
+        self._own_ports[own[1]] += 1
         self._count[pair] += 1
 
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
@@ -170,6 +174,9 @@ class Connecting:
         self._own[own] -= 1
         if not self._own[own]:
             del self._own[own]
+        self._own_ports[own[1]] -= 1
+        if not self._own_ports[own[1]]:
+            del self._own_ports[own[1]]
         self._count[pair] -= 1
         if not self._count[pair]:
             del self._count[pair]

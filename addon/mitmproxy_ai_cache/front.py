@@ -55,7 +55,7 @@ class Front:
         if bridge.is_for_us(flow, self._settings.own_names):
             note.ours = True
             self._decide(flow, note)
-        elif note.form in _FORWARDED and self._came_back(flow):
+        elif _may_have_been_here(flow, note) and self._came_back(flow):
             note.refusal = own_rules.loop(flow.request.host)
 
     async def answer(self, flow: http.HTTPFlow, cache: Cache | None) -> Response | None:
@@ -163,4 +163,8 @@ class Front:
         return note.form is not Form.REPLAYED and not isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode)
 
 
-_FORWARDED = (Form.ABSOLUTE, Form.MULTIPLEXED, Form.INSIDE)
+def _may_have_been_here(flow: http.HTTPFlow, note: Arrival) -> bool:
+    """In a tunnel only plain HTTP says so."""
+    if note.form is Form.INSIDE:
+        return flow.request.data.scheme == b"http"
+    return note.form is Form.ABSOLUTE or note.form is Form.MULTIPLEXED

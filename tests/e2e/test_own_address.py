@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from asking import Bend, ask, ask_h2, connect
+from asking import Bend, ask, ask_h2, connect, outward_address
 from harness import Client, FakeProviders, Process
 from mitmproxy_ai_cache.demo.provider import Reply
 
@@ -342,21 +342,8 @@ def test_a_page_that_was_let_in_uses_base_urls_and_nothing_else(start: StartProx
 PASSWORD = {"Authorization": "Basic " + base64.b64encode(b":a password").decode()}
 
 
-def own_address() -> str:
-    """An address of this machine that is not loopback; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        try:
-            asked.connect(("192.0.2.1", 9))
-        except OSError:
-            pytest.skip("this machine has loopback addresses only")
-        found = str(asked.getsockname()[0])
-    if found.startswith("127."):
-        pytest.skip("this machine has loopback addresses only")
-    return found
-
-
 def test_off_loopback_there_are_health_certificate_and_hits(start: StartProxy, providers: FakeProviders) -> None:
-    address = own_address()
+    address = outward_address()
     proxy = start("listen_host=0.0.0.0", "ai_cache_isolate=none")
     assert {ask(proxy.port, path, address=address).status for path in ("/healthz", "/ca.pem")} == {200}
     for path in ("/", "/metrics", "/entries", "/ai-cache/status", "/nothing"):
@@ -371,7 +358,7 @@ def test_off_loopback_there_are_health_certificate_and_hits(start: StartProxy, p
 
 
 def test_with_the_password_others_get_what_is_local(start: StartProxy) -> None:
-    address = own_address()
+    address = outward_address()
     proxy = start("listen_host=0.0.0.0", "ai_cache_isolate=none", "ai_cache_dashboard_password=a password")
     for path in ("/metrics", "/ai-cache/status"):
         assert ask(proxy.port, path, CONTROL | PASSWORD, address=address).status == 200, path
@@ -382,7 +369,7 @@ def test_with_the_password_others_get_what_is_local(start: StartProxy) -> None:
 
 
 def test_nobody_becomes_local_by_going_through_us(start: StartProxy) -> None:
-    address = own_address()
+    address = outward_address()
     proxy = start("listen_host=0.0.0.0", "ai_cache_dashboard=127.0.0.1:0")
     page = int(proxy.wait_for(PAGE)[1])
     for name in (*OURSELVES, address):

@@ -255,6 +255,22 @@ def test_models_on_this_machine_are_cached_with_local(run: Run, providers: FakeP
     assert [status(done) for done in calls] == ["MISS", "HIT"]
 
 
+def test_serve_takes_base_urls_to_this_machine_with_local(
+    serve: Callable[..., Process], providers: FakeProviders
+) -> None:
+    providers.answer = lambda request: Reply([b'{"message":{},"done":true}'])
+    body = '{"model":"llama","stream":false,"messages":[{"role":"user","content":"hi"}]}'
+    without, with_it = serve(), serve("--local")
+    for host in ("localhost", "127.0.0.1", "[::1]"):
+        path = f"/http://{host}:11434/api/chat"
+        refused = subprocess.run(["curl", "-sSi", "-g", without.url + path, "-d", body], capture_output=True, text=True)
+        assert "403" in refused.stdout.splitlines()[0]
+        assert f"--hosts {host.strip('[]')}" in refused.stdout
+        asked = subprocess.run(["curl", "-sSi", "-g", with_it.url + path, "-d", body], capture_output=True, text=True)
+        assert status(asked) == "MISS"
+    assert len(providers.calls) == 3
+
+
 def test_with_local_an_outer_proxy_gets_neither_local_calls_nor_its_password_to_others(
     run: Run, providers: FakeProviders
 ) -> None:
