@@ -20,8 +20,10 @@ from typing import Any
 from mitmproxy import connection, http
 from mitmproxy.proxy import mode_specs, server_hooks
 
+from . import sockets
 from .addresses import canonical, is_loopback, is_of_this_machine, why_refused
 from .own_rules import OUR_LISTENER
+from .sockets import Peer
 
 logger = logging.getLogger("ai-cache")
 
@@ -30,8 +32,6 @@ HOP = "x-ai-cache-hop"
 
 _MOST = 1000
 """Open connections to one address for one client address; see `most_connections`."""
-
-Peer = tuple[str, int]
 
 
 @dataclass(slots=True)
@@ -79,19 +79,29 @@ class Connecting:
         """Of our own listeners."""
         self._hop = secrets.token_hex(8)
         self._tickets: dict[tuple[str, str, int], Ticket] = {}
-        self._own: dict[Peer, int] = {}
-        """Own ends of open connections, with how often each is open."""
+        self._own: dict[Peer, Counter[Peer]] = {}
+        """Own ends of open connections, each with its other ends: a port may be used towards several addresses."""
         self._own_ports: Counter[int] = Counter()
-        self._open: dict[str, tuple[Peer, tuple[str, Peer]]] = {}
-        """By connection: its own end, and the client's address with its other end."""
+        self._open: dict[str, tuple[Peer, Peer, tuple[str, Peer]]] = {}
+        """By connection: its own end, its other end, and the client's address with what it asked for."""
         self._count: Counter[tuple[str, Peer]] = Counter()
         self._warned = False
 
-    def came_from_us(self, peer: tuple[Any, ...] | None) -> bool:
-        """Whether a client is one of our own connections: what it sends went through us before."""
+    def came_from_us(self, peer: tuple[Any, ...] | None, at: tuple[Any, ...] | None = None) -> bool:
+        """Whether a client is one of our own connections: what it sends went through us before. `at`: the address of
+        ours that it reached.
+
+        The kernel gives a port of ours to others as well, towards another address. So a client that is a socket of
+        its own with these two ends is none of ours. One of ours that address translation led here is no such socket:
+        its other end is the address that was translated.
+        """
         if peer is None or len(peer) < 2 or peer[1] not in self._own_ports:
             return False
-        return (canonical(str(peer[0])), int(peer[1])) in self._own
+        own = _peer(peer)
+        if own not in self._own:
+            return False
+        reached = _peer(at) if at is not None and len(at) > 1 else None
+        return reached is None or reached in self._own[own] or not sockets.is_end_of(own, reached)
 
     def passed_us(self, request: http.Request) -> bool:
         """Whether `request` says that it has been forwarded by us."""
@@ -160,18 +170,19 @@ class Connecting:
         server = data.server
         if server.sockname is None or server.address is None:
             return
-        own = canonical(str(server.sockname[0])), int(server.sockname[1])
+        own, other = _peer(server.sockname), _peer(server.peername or server.address)
         pair = _address_of(data.client), (str(server.address[0]), int(server.address[1]))
-        self._open[server.id] = own, pair
-        self._own[own] = self._own.get(own, 0) + 1
+        self._open[server.id] = own, other, pair
+        self._own.setdefault(own, Counter())[other] += 1
         self._own_ports[own[1]] += 1
         self._count[pair] += 1
 
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
-        own, pair = self._open.pop(data.server.id, (None, None))
-        if own is None or pair is None:
+        opened = self._open.pop(data.server.id, None)
+        if opened is None:
             return
-        self._own[own] -= 1
+        own, other, pair = opened
+        self._own[own] -= Counter([other])
         if not self._own[own]:
             del self._own[own]
         self._own_ports[own[1]] -= 1
@@ -199,6 +210,10 @@ class ConnectionHooks:
 
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         self.connecting.server_disconnected(data)
+
+
+def _peer(address: tuple[Any, ...]) -> Peer:
+    return canonical(str(address[0])), int(address[1])
 
 
 def _address_of(client: connection.Client) -> str:

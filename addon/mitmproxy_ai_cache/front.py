@@ -156,7 +156,10 @@ class Front:
         return bridge.own_answer(flow, state)
 
     def _came_back(self, flow: http.HTTPFlow) -> bool:
-        return self._connecting.came_from_us(flow.client_conn.peername) or self._connecting.passed_us(flow.request)
+        client = flow.client_conn
+        return self._connecting.came_from_us(client.peername, client.sockname) or self._connecting.passed_us(
+            flow.request
+        )
 
     @staticmethod
     def _may_lead_to_us(flow: http.HTTPFlow, note: Arrival) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
@@ -34,7 +34,7 @@ class StatusPage:
         self,
         cache: Callable[[], Cache | None],
         under_way: Callable[[], list[Exchange]],
-        came_from_us: Callable[[tuple[Any, ...] | None], bool] = lambda peer: False,
+        came_from_us: Callable[..., bool] = lambda peer, at: False,
     ) -> None:
         self._cache = cache
         self._under_way = under_way

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,25 @@ def test_node_prometheus_and_the_user(machines: Box) -> None:
     guarded = machines.serve("watched", AI_CACHE_DASHBOARD_PASSWORD="the password")
     with machines.client("other machine") as address:
         assert "ai_cache_calls_total" in ask(guarded.port, "/metrics", PASSWORD, address=address).text
+
+
+def test_a_client_with_a_port_that_the_proxy_uses_too(machines: Box) -> None:
+    """The kernel gives one port to several connections, as long as their other ends differ: four ports here are used
+    by clients towards the proxy and by the proxy towards a model on the same machine. None is a loop."""
+    proxy = machines.serve("ports", "--local")
+    path = f"/http://localhost:{machines.providers.plain.port}/v1/chat/completions"
+    with ExitStack() as stack, machines.box.here():
+        limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
+        before = limits.read_text()
+        limits.write_text("40000 40003")
+        try:
+            for number in range(4):
+                client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=30)
+                stack.callback(client.close)
+                client.request("POST", path, CHAT, {"Authorization": f"Bearer sk-{number}"})
+                answer = client.getresponse()
+                assert (answer.status, answer.read()[:1]) == (200, b"{")
+                client.request("POST", path, CHAT + b" " * number)
+                assert client.getresponse().status == 200
+        finally:
+            limits.write_text(before)

@@ -27,6 +27,7 @@ def patched() -> Iterator[None]:
     connecting.install()
     yield
     setattr(asyncio, "open_connection", before)  # noqa: B010
+    connecting._attempt.set(None)
 
 
 def client(peer: str = "192.0.2.9") -> connection.Client:
@@ -49,6 +50,39 @@ def test_a_client_that_is_our_own_connection_is_known_while_it_is_open() -> None
     assert not known.came_from_us(None)
     known.server_disconnected(data)
     assert not known.came_from_us(("10.0.0.1", 5000))
+
+
+def test_a_client_with_a_port_that_we_use_towards_somebody_else_is_none_of_ours() -> None:
+    """The kernel gives one port of this machine to several connections, as long as their other ends differ."""
+    known, data = Connecting(list), to("llm.example", 80)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as one:
+        data.server.sockname, data.server.peername = one.getsockname(), ("192.0.2.5", 80)
+        known.server_connected(data)
+        assert not known.came_from_us(one.getsockname(), listener.getsockname())
+        # Led here by address translation: there is no socket with these two ends.
+        assert known.came_from_us(one.getsockname(), ("127.0.0.1", 1))
+        known.server_disconnected(data)
+        data.server.peername = listener.getsockname()
+        known.server_connected(data)
+        assert known.came_from_us(one.getsockname(), listener.getsockname())
+
+
+def test_a_client_elsewhere_is_not_let_to_loopback_unless_the_user_named_it() -> None:
+    async def main() -> None:
+        server, port, seen = await _listening()
+        known = Connecting(list)
+        known.server_connect(to("localhost", port, of=client("192.0.2.9")))
+        with pytest.raises(Refused, match=r"loopback address, .* --hosts localhost$"):
+            await asyncio.open_connection("localhost", port)
+        assert not seen
+        for who, allowed in ((client("127.0.0.1"), False), (client("::ffff:127.0.0.1"), False), (client(), True)):
+            known.allowed = lambda host, allowed=allowed: allowed
+            known.server_connect(to("localhost", port, of=who))
+            _, writer = await asyncio.open_connection("localhost", port)
+            writer.close()
+        server.close()
+
+    asyncio.run(main())
 
 
 def test_a_request_says_once_for_each_proxy_that_it_passed() -> None:
@@ -117,7 +151,7 @@ def test_a_judged_target_is_refused_by_its_address_and_says_why() -> None:
         assert ticket.refused is not None
         assert ticket.refused[1] == "a loopback address"
         assert not seen
-        unjudged = client()
+        unjudged = client("127.0.0.1")
         known.judge(unjudged, "localhost", port, strictly=False)
         known.server_connect(to("localhost", port, of=unjudged))
         _, writer = await asyncio.open_connection("localhost", port)

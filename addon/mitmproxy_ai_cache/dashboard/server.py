@@ -22,10 +22,9 @@ _IDLE = 30.0
 class Server:
     """Answers what comes to `host`:`port`; port 0 takes a free one."""
 
-    def __init__(
-        self, site: Site, host: str, port: int, came_from_us: Callable[[tuple[Any, ...] | None], bool]
-    ) -> None:
-        """Raises `OSError` where nothing can listen there. `came_from_us`: a peer is a connection of the proxy."""
+    def __init__(self, site: Site, host: str, port: int, came_from_us: Callable[..., bool]) -> None:
+        """Raises `OSError` where nothing can listen there. `came_from_us`: a peer, at an address of ours, is a
+        connection of the proxy."""
         self._site = site
         self._came_from_us = came_from_us
         self._host = host
@@ -59,13 +58,22 @@ class Server:
         assert connection is not None
         target = request.uri or "/"
         headers = Headers(request.headers.get_all())
-        local = not self._came_from_us(getattr(getattr(connection, "context", None), "address", None))
+        local = not self._came_from_us(*_ends(connection))
         door = Door(self._host, local=local)
         response = await self._site.visit(request.method or "GET", target, headers, request.body, door)
         body = b"" if request.method == "HEAD" else response.body
         line = httputil.ResponseStartLine("HTTP/1.1", response.status, _phrase(response.status))
         connection.write_headers(line, _fields(response), body)
         connection.finish()
+
+
+def _ends(connection: Any) -> tuple[Any, Any]:
+    """The client's address, and the one of ours that it reached. None for what is not known any more."""
+    peer = getattr(getattr(connection, "context", None), "address", None)
+    try:
+        return peer, connection.stream.socket.getsockname()
+    except (AttributeError, OSError):
+        return peer, None
 
 
 def _fields(response: Response) -> httputil.HTTPHeaders:
