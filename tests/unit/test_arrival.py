@@ -62,7 +62,6 @@ def flow_of(sent: bytes, mode: HTTPMode = HTTPMode.regular) -> http.HTTPFlow:
         (b"GET /x HTTP/1.1\r\nHost: \r\n\r\n", Form.ORIGIN, ""),
         (b"OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n", Form.ORIGIN, "a.example"),
         (b"GET http://b.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n", Form.ABSOLUTE, ""),
-        (b"GET HTTP://b.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n", Form.ABSOLUTE, ""),
         (b"CONNECT b.example:443 HTTP/1.1\r\n\r\n", Form.CONNECT, ""),
     ],
 )
