@@ -83,8 +83,10 @@ _answers: dict[str, Callable[[], http.Response | None]] = {}
 
 
 def answer_if_unreachable(flow: http.HTTPFlow, answer: Callable[[], http.Response | None]) -> None:
-    """Where the provider of `flow` breaks off before it says anything, its client gets `answer` instead of a 502."""
-    _answers[flow.id] = answer
+    """Where the provider of `flow` breaks off before it says anything, its client gets `answer` instead of a 502. The
+    one that was given last is asked first."""
+    before = _answers.get(flow.id)
+    _answers[flow.id] = answer if before is None else lambda: answer() or before()
 
 
 def forget_answer(flow: http.HTTPFlow) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import units
+from . import own_names, units
+from .addresses import is_loopback
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
 from .keyless import parse_host
-from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
-from .own_address import is_loopback
+from .options import LOG_FORMATS, MODES, OPTIONS, OWN_NAMES, REPEATS, default_store
 from .profiles import named
 from .redact import Pattern, parse_pattern
 from .stores import CASSETTES, REDIS
@@ -69,6 +69,10 @@ class Settings:
     dashboard: tuple[str, int] | None = None
     """Where the status page listens."""
     dashboard_password: str = ""
+    own_names: tuple[str, ...] = OWN_NAMES
+    """What clients may call the proxy, beside the names that are always its own."""
+    browser_origins: frozenset[str] = frozenset()
+    """Pages that may use base URLs, in lower case."""
     log_format: str = "text"
 
     @property
@@ -154,6 +158,8 @@ class Settings:
             tune_mitmproxy=given["tune_mitmproxy"],
             dashboard=check.dashboard(),
             dashboard_password=given["dashboard_password"],
+            own_names=check.each("own_names", own_names.parse_name, prefix=True),
+            browser_origins=frozenset(check.each("browser_origins", own_names.parse_origin, prefix=True)),
             log_format=check.choice("log_format", LOG_FORMATS),
         )
 

@@ -34,6 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ai-cache-dir", metavar="DIR", help="where the recordings are (default: ini option ai_cache_dir, cassettes)"
     )
+    group.addoption(
+        "--ai-cache-local",
+        action="store_true",
+        help="also calls to models on this machine over http: localhost, 127.0.0.1 and ::1",
+    )
     parser.addini("ai_cache_dir", "where the recordings are, relative to the configuration file", default="")
 
 
@@ -93,6 +98,7 @@ def _around(environ: Mapping[str, str]) -> str:
 def _join(config: pytest.Config, url: str, options: Any) -> Session:
     """A listener of our own on a proxy that runs already. Raises `ProxyError`."""
     outer = Control(url)
+    url = outer.url  # without a password
     mode = outer.status()["mode"]
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     if not is_worker and (options.ai_cache or mode) != mode:
@@ -104,8 +110,8 @@ def _join(config: pytest.Config, url: str, options: Any) -> Session:
     if os.environ.get("HTTPS_PROXY") == url:
         values = elsewhere(os.environ, url, own)
     else:
-        values = environment(own, _folder(config) if mode == "replay" else None)
-    return _session(config, mode, own, values, is_worker=is_worker)
+        values = environment(own, _folder(config) if mode == "replay" else None, options.ai_cache_local)
+    return _session(config, mode, own, values, is_worker=is_worker, password=outer.password)
 
 
 def elsewhere(environ: Mapping[str, str], url: str, own: str) -> dict[str, str]:
@@ -119,7 +125,7 @@ def elsewhere(environ: Mapping[str, str], url: str, own: str) -> dict[str, str]:
 
 def _start_own(config: pytest.Config, mode: str) -> Session:
     """Raises `ProxyError`."""
-    started = Started(mode, directory(config), config.rootpath)
+    started = Started(mode, directory(config), config.rootpath, config.known_args_namespace.ai_cache_local)
     config.add_cleanup(started.stop)
     return _session(config, mode, started.url, started.environment, note=started.note)
 
@@ -134,9 +140,15 @@ def directory(config: pytest.Config) -> Path | None:
 
 
 def _session(
-    config: pytest.Config, mode: str, url: str, values: dict[str, str], is_worker: bool = False, note: str = ""
+    config: pytest.Config,
+    mode: str,
+    url: str,
+    values: dict[str, str],
+    is_worker: bool = False,
+    note: str = "",
+    password: str = "",
 ) -> Session:
-    control = Control(url)
+    control = Control(url, password)
     variables = Environment({**values, MARK: url})
     session = Session(AICache(mode, url, control), control, variables, is_worker, note)
     variables.set()

@@ -21,8 +21,8 @@ from ..options import LOG_FORMATS, MODES
 from ..settings import Settings, SettingsError
 from ..stats import Stats
 from ..stores import Store
+from ..targets import LOCAL
 from . import first_start, outer
-from .environment import LOCAL
 from .first_start import StartError
 from .sources import gather
 

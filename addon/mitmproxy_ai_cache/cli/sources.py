@@ -13,6 +13,7 @@ from typing import Any
 from ..options import LIST, OPTIONS, Option, near
 from ..settings import SettingsError
 from ..stores import CASSETTES
+from ..targets import LOCAL
 
 _FLAGS = {
     "store": "store",
@@ -62,6 +63,10 @@ def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Pat
             found[name] = Value(tuple(lists[name]), "--set")
         else:
             found[name] = Value(_from_text(option, text if separator else "true"), "--set")
+    if getattr(arguments, "local", False):
+        named = found["ai_cache_hosts"]
+        more = [name for name in LOCAL if name not in named.value]
+        found["ai_cache_hosts"] = Value((*named.value, *more), "--local" if more else named.origin)
     return found
 
 
