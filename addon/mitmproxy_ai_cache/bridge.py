@@ -191,6 +191,12 @@ _OURS = b"x-ai-cache-"
 """What the names of all `OUR_HEADERS` begin with."""
 
 
+def declare_length(request: http.Request) -> None:
+    """Say how long a body is that came over h2 without a word of it: on h1 its bytes would pass for a request."""
+    if request.is_http2 and request.raw_content and "content-length" not in request.headers and not request.trailers:
+        request.headers["content-length"] = str(len(request.raw_content))
+
+
 def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tuple[bytes | None, str]:
     """The body that passed, or why there is none."""
     if capture is None:

@@ -78,6 +78,9 @@ class Normalise:
             ) from None
         return cls(compiled, replacement)
 
+    def apply(self, text: str) -> str:
+        return self.pattern.sub(self.replacement, text)
+
 
 @dataclass(frozen=True)
 class KeyRules:
@@ -117,7 +120,7 @@ class KeyRules:
 
     def normalised(self, text: str) -> str:
         for rule in self.normalise:
-            text = rule.pattern.sub(rule.replacement, text)
+            text = rule.apply(text)
         return text
 
 

@@ -12,6 +12,7 @@ from .addresses import is_loopback
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
+from .keyless import parse_host
 from .options import LOG_FORMATS, MODES, OPTIONS, OWN_NAMES, REPEATS, default_store
 from .profiles import named
 from .redact import Pattern, parse_pattern
@@ -29,6 +30,8 @@ class Settings:
     """What the options say, checked. Sizes in bytes, times in seconds."""
 
     store: str = ""
+    store_named: bool = False
+    """Whether somebody named it. The default may be replaced where it cannot be written."""
     mode: str = "cache"
     """Never `auto`."""
     mode_why: str = ""
@@ -40,6 +43,7 @@ class Settings:
     max_size: int = 1 << 30
     near_size: int = 64 << 20
     max_body: int = 10 << 20
+    max_pending: int = 256 << 20
     lookup_timeout: float = 0.25
     hosts: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
@@ -48,6 +52,7 @@ class Settings:
     bypass_on: tuple[tuple[str, str], ...] = ()
     isolate: Isolation | None = None
     """None is `auto`."""
+    keyless_hosts: frozenset[str] = frozenset()
     namespace: str = ""
     vault: Vault | None = None
     samples: int = 1
@@ -89,6 +94,11 @@ class Settings:
         return self.mode == "record" or (self.mode == "refresh" and self.store.startswith(CASSETTES))
 
     @property
+    def needs_store(self) -> bool:
+        """Whether nothing goes on without the store: a replay, and a recording into a store that somebody named."""
+        return self.mode == "replay" or (self.records and self.store_named)
+
+    @property
     def sequences(self) -> bool:
         """Whether the n-th identical request of a run has an answer of its own."""
         return self.mode in ("record", "refresh", "replay")
@@ -107,6 +117,7 @@ class Settings:
         given["mode"] = mode
         return cls(
             store=store,
+            store_named=bool(given["store"]),
             mode=mode,
             mode_why=why,
             ttl=check.using("ttl", units.duration),
@@ -116,6 +127,7 @@ class Settings:
             max_size=check.using("max_size", units.size),
             near_size=check.using("near_size", units.size),
             max_body=check.using("max_body", units.size),
+            max_pending=check.using("max_pending", units.size),
             lookup_timeout=check.lookup_timeout(),
             hosts=tuple(given["hosts"]),
             allow_hosts=tuple(given["allow_hosts"]),
@@ -123,6 +135,7 @@ class Settings:
             fail_mode=check.choice("fail_mode", ("skip", "warn", "error")),
             bypass_on=check.each("bypass_on", _bypass_rule),
             isolate=None if given["isolate"] == "auto" else check.using("isolate", Isolation.parse, prefix=False),
+            keyless_hosts=frozenset(check.each("keyless_hosts", parse_host)),
             namespace=given["namespace"],
             vault=check.using("encryption_key", lambda text: Vault.parse(text) if text else None),
             samples=check.samples(),

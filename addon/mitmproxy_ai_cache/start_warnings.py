@@ -17,8 +17,8 @@ def warn(local: bool, stream_all: bool) -> None:
             "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
         )
     if ctx.options.stream_large_bodies:
-        logger.warning("ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come")
-    if "tcp_timeout" in ctx.options and ctx.options.tcp_timeout < 3600 and not stream_all:
+        logger.warning("ai-cache: requests larger than stream_large_bodies pass uncached: mitmproxy streams them")
+    if ctx.options.tcp_timeout < 3600 and not stream_all:
         logger.warning(
             "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
             ctx.options.tcp_timeout,

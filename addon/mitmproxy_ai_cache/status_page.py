@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
-from . import bridge, metrics, own_address
+from . import bridge, metrics, own_address, ports
 from .messages import Headers, Response
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class StatusPage:
         try:
             self._server = Server(self._made(), host, port, self._came_from_us)
         except OSError as error:
-            why = error.strerror or error
+            why = ports.taken(host, port) if error.errno == errno.EADDRINUSE else error.strerror or error
             logger.warning("ai-cache: no status page on %s:%d: %s; write another port", host, port, why)
             return
         announce(f"ai-cache: status page on {self._server.url}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import trust
+from .. import trust, writable
 from .environment import variables
 from .outer import MARK, alive, certificate
 from .proxy import StartError, add_address, failed
@@ -50,11 +50,15 @@ def main(arguments: argparse.Namespace) -> int:
     if not alive(url):
         return failed(StartError(f"no ai-cache answers at {url}; start ai-cache serve --port {arguments.port}"))
     confdir = trust.directory()
-    own = trust.make_authority(confdir)
-    if certificate(url).strip() != own.read_bytes().strip():
-        return failed(StartError(f"the proxy at {url} has another authority: trust its {url}/ca.pem"))
-    trust.write_bundle(confdir, own, os.environ)
-    block, removed = variables(url, confdir, os.environ, arguments.hosts, arguments.local)
+    try:
+        own = trust.make_authority(confdir)
+        if certificate(url).strip() != own.read_bytes().strip():
+            return failed(StartError(f"the proxy at {url} has another authority: trust its {url}/ca.pem"))
+        bundle = trust.publish_bundle(confdir, trust.write_bundle(confdir, own, os.environ))
+    except OSError as error:
+        mend = f"set XDG_DATA_HOME as it is where serve runs, or trust {url}/ca.pem"
+        return failed(StartError(f"{writable.Trouble.of(confdir, error)}: {mend}"))
+    block, removed = variables(url, trust.Roots(own, bundle), os.environ, arguments.hosts, arguments.local)
     block.pop(MARK)
     if removed:
         print(f"ai-cache: left out of NO_PROXY: {', '.join(removed)}", file=sys.stderr)

@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from .. import log_line
+from .. import log_line, trust
 from ..store_of import directory_of
 from . import cassettes
 from .env import folder
@@ -77,6 +77,7 @@ async def _serve(arguments: argparse.Namespace, note: str) -> int:
     if arguments.until_eof:
         threading.Thread(target=_wait_for_eof, args=(asyncio.get_running_loop(), stop), daemon=True).start()
     async with proxy(arguments, log_calls=True) as running:
+        _publish(running)
         if arguments.ready_file:
             _write_ready(arguments, running, note)
         if not arguments.quiet:
@@ -92,6 +93,12 @@ async def _serve(arguments: argparse.Namespace, note: str) -> int:
     return 0
 
 
+def _publish(running: Running) -> None:
+    """For clients that are set up once. A directory that cannot be written was warned of, or holds what is needed."""
+    with suppress(OSError):
+        trust.publish_bundle(running.confdir, running.roots.bundle)
+
+
 def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     with suppress(OSError, RuntimeError):  # the loop may be gone
         while os.read(0, 4096):
@@ -102,7 +109,7 @@ def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 def _write_ready(arguments: argparse.Namespace, running: Running, note: str) -> None:
     """All or nothing: somebody waits for the file and reads it at once."""
     hosts = running.master.options.ai_cache_hosts
-    environment, _ = variables(running.url, running.confdir, os.environ, hosts, arguments.local)
+    environment, _ = variables(running.url, running.roots, os.environ, hosts, arguments.local)
     if arguments.placeholders and running.master.options.ai_cache_mode == "replay":
         environment |= placeholders(os.environ, folder(arguments.placeholders), keep=False)[0]
     file: Path = arguments.ready_file

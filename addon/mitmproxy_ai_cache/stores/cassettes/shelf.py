@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import platformdirs
-
 from ...cassette import file, index, json_text, names, parts, similar
 from ...cassette.file import BrokenCassette, Cassette
 from ...cassette.index import Row
+from ...cassette.leaks import Compose, compose
 from ...entry import Entry
+from ...places import cache_directory, is_nowhere
+from ...redact import Pattern
 from ...replay import printable
 from .directory import CassetteDirectory
 
@@ -46,6 +47,8 @@ class Shelf:
 
     def __init__(self, root: Path, key_of: Callable[[Entry], str], rules: str, writable: bool) -> None:
         self.directory = CassetteDirectory(root)
+        self.compose: Compose = compose
+        """Writes the text of an entry; a long one is better written elsewhere."""
         self.rows: dict[str, Row] = {}
         self.paths: dict[str, tuple[str, ...]] = {}
         """The files of a key; the newest answers."""
@@ -184,12 +187,13 @@ class Shelf:
 
     # Writing
 
-    def put(self, entry: Entry) -> None:
-        """Write `entry`: over the file that has its key, or under the next free number.
+    def put(self, entry: Entry, patterns: tuple[Pattern, ...] = ()) -> None:
+        """Write `entry`: over the file that has its key, or under the next free number. `patterns` find secrets that
+        are no one else's.
 
-        Raises OSError, `NotWritable`.
+        Raises OSError, `NotWritable`, `HoldsSecret`.
         """
-        text, contents = file.encode(entry)
+        text, contents = self.compose(entry, patterns)
         there = self.paths.get(entry.key)
         claimed = not there
         if there:
@@ -371,13 +375,13 @@ class Shelf:
     def write_index(self) -> None:
         with suppress(OSError):
             elsewhere = None if self._writable else self._index_elsewhere()
-            if self.rows:
+            if self.rows and not (elsewhere and is_nowhere(elsewhere)):
                 self.directory.write_index(index.encode(self.rows, self._rules, time.time_ns()), elsewhere)
 
     def _index_elsewhere(self) -> Path:
         """Where a directory that may not be changed has its index."""
         name = hashlib.blake2b(str(self.directory.root.resolve()).encode("utf-8", "surrogateescape"), digest_size=8)
-        return Path(platformdirs.user_cache_dir("ai-cache")) / "cassettes" / f"{name.hexdigest()}.json"
+        return cache_directory() / "cassettes" / f"{name.hexdigest()}.json"
 
 
 def _number(path: str) -> int:
