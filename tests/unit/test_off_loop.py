@@ -18,7 +18,7 @@ import pytest
 from mitmproxy_ai_cache import offloop, reading
 from mitmproxy_ai_cache.cache import Cache
 from mitmproxy_ai_cache.canonical import parse_path
-from mitmproxy_ai_cache.cassette import file
+from mitmproxy_ai_cache.cassette import leaks
 from mitmproxy_ai_cache.exchange import Exchange
 from mitmproxy_ai_cache.explain import Miss, Recorded
 from mitmproxy_ai_cache.isolation import Isolation
@@ -156,7 +156,7 @@ def test_a_worker_writes_the_cassette_that_a_thread_writes() -> None:
 
     async def compare(cache: Cache) -> None:
         for entry in (_entry(post(chat(long)), chat(long)), _entry(post(b"\xff" * offloop.LARGE))):
-            assert await asyncio.to_thread(cache.off_loop.compose, entry) == file.encode(entry)
+            assert await asyncio.to_thread(cache.off_loop.compose, entry) == leaks.compose(entry)
         assert cache.pool.pids
 
     with_cache(SETTINGS["record"], compare)
