@@ -16,9 +16,6 @@ from .profiles import PROFILES
 MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 
 
-SECRETS = ("ai_cache_secret", "ai_cache_encryption_key", "ai_cache_dashboard_password")
-"""Options whose values are never shown, and are better set in the environment."""
-
 LOG_FORMATS = ("text", "json")
 
 REPEATS = ("last", "first", "error")
