@@ -37,12 +37,11 @@ from .flow_call import FlowCall
 from .front import Front
 from .isolation import Isolation
 from .messages import Response
-from .options import OPTIONS
+from .options import OPTIONS, SECRETS
 from .out_of_files import OutOfFiles
 from .protocols.base import Ending
 from .proxy_users import ProxyUsers
 from .refusals import proxy_user_required
-from .safe_text import SECRETS
 from .scopes import Scope, Scopes
 from .settings import Settings, SettingsError
 from .store_of import store_of

@@ -22,7 +22,8 @@ def parse_host(text: str) -> str:
     name = _plain(text)
     if not _HOST.fullmatch(name) or re.fullmatch(r"[^:]*:\d+", name):
         raise ValueError(
-            f"ai_cache_keyless_hosts has {quoted(text)}; write the exact name of a host without port or *, for example ollama"
+            f"ai_cache_keyless_hosts has {quoted(text)}; write the exact name of a host without port or *, "
+            "for example ollama"
         )
     return name
 

@@ -26,7 +26,7 @@ from mitmproxy.addons import (
 from . import log_line, tuning
 from .addon import AICache
 from .hosts import HostList
-from .safe_text import quoted
+from .safe_text import safe_name
 from .tunnels import OuterCredentials, Tunnels
 
 
@@ -61,7 +61,7 @@ class ProxyMaster(master.Master):
             name = assignment.partition("=")[0]
             if name not in self.options:
                 raise exceptions.OptionsError(
-                    f"there is no option {quoted(name)}; ai-cache options lists ours, "
+                    f"there is no option {safe_name(name)!r}; ai-cache options lists ours, "
                     "mitmdump --options those of mitmproxy"
                 )
         self.options.set(*assignments)

@@ -12,6 +12,7 @@ from typing import Any
 
 from .places import cache_directory
 from .profiles import PROFILES
+from .safe_text import SECRETS as SECRETS
 
 MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 

@@ -28,6 +28,7 @@ def parse_origin(text: str) -> str:
         right = False
     if origin != "null" and (not right or "*" in origin or "@" in origin):
         raise ValueError(
-            f"{quoted(text)} is no origin; write an exact one, for example http://localhost:5173, app://obsidian.md or null"
+            f"{quoted(text)} is no origin; write an exact one, for example http://localhost:5173, app://obsidian.md "
+            "or null"
         )
     return origin

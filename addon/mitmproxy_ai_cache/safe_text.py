@@ -53,6 +53,11 @@ def quoted(value: object) -> str:
     return safe_url(value) if isinstance(value, str) and may_hold_password(value) else repr(value)
 
 
+def safe_name(name: str) -> str:
+    """The name of a setting that there is not, unless it is no name at all."""
+    return name if re.fullmatch(r"[\w.-]{1,60}", name) else _HIDDEN
+
+
 def scrubbed(message: str, argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> str:
     """`message` without passwords of the command line and of the variables we read, where it quotes them.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
@@ -87,6 +87,7 @@ def said(url: str) -> list[str]:
     return found
 
 
+@settings(max_examples=400, deadline=None)
 @given(misspelt())
 def test_no_message_about_a_setting_quotes_a_password(case: tuple[str, str]) -> None:
     url, secret = case

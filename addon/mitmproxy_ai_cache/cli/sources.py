@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..options import LIST, OPTIONS, Option, near
-from ..safe_text import may_hold_password, quoted, safe_url
+from ..safe_text import quoted, safe_name
 from ..settings import SettingsError
 from ..stores import CASSETTES
 from ..targets import LOCAL
@@ -43,7 +43,7 @@ def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Pat
         if option is None:
             known = [known.removeprefix("ai_cache_") for known in by_name]
             raise SettingsError(
-                f"{file}: there is no setting {quoted(name)}{near(name, known)}; ai-cache options lists them"
+                f"{file}: there is no setting {safe_name(name)!r}{near(name, known)}; ai-cache options lists them"
             )
         found[option.name] = Value(_from_toml(option, raw, file), str(file))
     for option in OPTIONS:
@@ -59,9 +59,7 @@ def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Pat
         option = by_name.get(name)
         if option is None:
             if name.startswith("ai_cache_"):
-                raise SettingsError(
-                    f"there is no option {safe_url(name) if may_hold_password(name) else name}{near(name, by_name)}"
-                )
+                raise SettingsError(f"there is no option {safe_name(name)}{near(name, by_name)}")
             continue  # one of mitmproxy's own
         if option.type is LIST:
             lists.setdefault(name, []).extend([text] if separator else [])
