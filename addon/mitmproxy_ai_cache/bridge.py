@@ -21,6 +21,7 @@ from .messages import Headers, Request, Response
 from .options import LIST, Option, near
 from .policy import OUR_HEADERS
 from .protocols.base import Ending
+from .safe_text import quoted
 
 
 def headers_from(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -159,16 +160,16 @@ def level_read() -> int:
 def _misfit(option: Option, given: Any) -> str:
     """`given` is a list of strings from the command line, or a value of the configuration file."""
     if option.type is LIST:
-        return "" if isinstance(given, list | tuple) else f"{given!r}; write a list"
+        return "" if isinstance(given, list | tuple) else f"{quoted(given)}; write a list"
     if not isinstance(given, list):
-        return "" if isinstance(given, option.type) else f"{given!r}; write a {option.type.__name__}"
+        return "" if isinstance(given, option.type) else f"{quoted(given)}; write a {option.type.__name__}"
     if len(given) > 1:
         return f"given {len(given)} times; write it once"
     text = given[0] if given else ""
     if option.type is bool and text not in ("", "true", "false", "toggle"):
-        return f"{text!r}; write true or false"
+        return f"{quoted(text)}; write true or false"
     if option.type is int and not text.lstrip("-").isdecimal():
-        return f"{text!r}; write a whole number"
+        return f"{quoted(text)}; write a whole number"
     return ""
 
 

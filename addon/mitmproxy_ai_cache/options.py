@@ -12,12 +12,10 @@ from typing import Any
 
 from .places import cache_directory
 from .profiles import PROFILES
+from .safe_text import SECRETS as SECRETS
 
 MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 
-
-SECRETS = ("ai_cache_secret", "ai_cache_encryption_key", "ai_cache_dashboard_password")
-"""Options whose values are never shown, and are better set in the environment."""
 
 LOG_FORMATS = ("text", "json")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from .addresses import canonical
+from .safe_text import quoted
 
 
 def parse_name(text: str) -> str:
@@ -12,7 +13,7 @@ def parse_name(text: str) -> str:
     name = canonical(text)
     if not name or any(mark in text for mark in "*?/@ ") or text.startswith("http:"):
         raise ValueError(
-            f"{text!r} is no name; write the exact name without scheme and port, for example cache.corp.example"
+            f"{quoted(text)} is no name; write the exact name without scheme and port, for example cache.corp.example"
         )
     return name
 
@@ -27,6 +28,7 @@ def parse_origin(text: str) -> str:
         right = False
     if origin != "null" and (not right or "*" in origin or "@" in origin):
         raise ValueError(
-            f"{text!r} is no origin; write an exact one, for example http://localhost:5173, app://obsidian.md or null"
+            f"{quoted(text)} is no origin; write an exact one, for example http://localhost:5173, app://obsidian.md "
+            "or null"
         )
     return origin

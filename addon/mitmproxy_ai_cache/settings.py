@@ -16,6 +16,7 @@ from .keyless import parse_host
 from .options import LOG_FORMATS, MODES, OPTIONS, OWN_NAMES, REPEATS, default_store
 from .profiles import named
 from .redact import Pattern, parse_pattern
+from .safe_text import may_hold_password, quoted, replaced, safe_url
 from .stores import CASSETTES, REDIS
 from .stores.redis import url as redis_url
 from .vault import Vault
@@ -174,7 +175,10 @@ class _Check:
         try:
             return parse(self.given[name])
         except ValueError as error:
-            raise SettingsError(f"ai_cache_{name}: {error}" if prefix else str(error)) from None
+            said, value = str(error), self.given[name]
+            for text in [value] if isinstance(value, str) else value:
+                said = replaced(said, text, safe_url(text)) if may_hold_password(text) else said
+            raise SettingsError(f"ai_cache_{name}: {said}" if prefix else said) from None
 
     def each[T](self, name: str, parse: Callable[[str], T], prefix: bool = False) -> tuple[T, ...]:
         return self.using(name, lambda values: tuple(parse(value) for value in values), prefix)
@@ -182,7 +186,7 @@ class _Check:
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         value: str = self.given[name]
         if value not in choices:
-            raise SettingsError(f"ai_cache_{name} is {value!r}; write one of {', '.join(choices)}")
+            raise SettingsError(f"ai_cache_{name} is {quoted(value)}; write one of {', '.join(choices)}")
         return value
 
     def samples(self) -> int:
@@ -209,8 +213,8 @@ class _Check:
         if not text:
             return None
         host, _, port = text.rpartition(":")
-        if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-            raise SettingsError(f"ai_cache_dashboard is {text!r}; write HOST:PORT, for example 127.0.0.1:8485")
+        if not host or may_hold_password(text) or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            raise SettingsError(f"ai_cache_dashboard is {quoted(text)}; write HOST:PORT, for example 127.0.0.1:8485")
         host = host.strip("[]")
         if not (is_loopback(host) or self.given["dashboard_password"]):
             raise SettingsError(
@@ -230,7 +234,7 @@ class _Check:
             return url
         if not url.startswith(("sqlite:///", "memory:", CASSETTES)) or url in ("sqlite:///", CASSETTES):
             raise SettingsError(
-                f"ai_cache_store is {url.partition('://')[0]!r}...; write sqlite:///PATH (an absolute path begins "
+                f"ai_cache_store is {quoted(url)}; write sqlite:///PATH (an absolute path begins "
                 f"sqlite:////), cassettes:DIR, memory:, or one for a team: {redis_url.FORMS}"
             )
         return url
@@ -239,5 +243,5 @@ class _Check:
 def _bypass_rule(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name.strip():
-        raise ValueError(f"ai_cache_bypass_on has {text!r}; write HEADER=VALUE, for example x-no-cache=1")
+        raise ValueError(f"ai_cache_bypass_on has {quoted(text)}; write HEADER=VALUE, for example x-no-cache=1")
     return name.strip().lower(), value.strip()

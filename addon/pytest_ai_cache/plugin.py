@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 import pytest
 
+from .address import safe_url
 from .proxy import Control, ProxyError, Started, environment
 from .session import AICache, Environment, Session
 
@@ -102,9 +103,13 @@ def _join(config: pytest.Config, url: str, options: Any) -> Session:
     mode = outer.status()["mode"]
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     if not is_worker and (options.ai_cache or mode) != mode:
-        raise ProxyError(f"the proxy at {url} is in mode {mode}; leave out --ai-cache={options.ai_cache}, or the proxy")
+        raise ProxyError(
+            f"the proxy at {safe_url(url)} is in mode {mode}; leave out --ai-cache={options.ai_cache}, or the proxy"
+        )
     if not is_worker and options.ai_cache_dir:
-        raise ProxyError(f"the proxy at {url} has its recordings already; leave out --ai-cache-dir, or the proxy")
+        raise ProxyError(
+            f"the proxy at {safe_url(url)} has its recordings already; leave out --ai-cache-dir, or the proxy"
+        )
     own = outer.open_listener()
     config.add_cleanup(_quietly(lambda: outer.close_listener(own)))
     if os.environ.get("HTTPS_PROXY") == url:

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from .address import host_and_port, safe_url
+
 INSTALL = (
     "pytest-ai-cache needs the proxy ai-cache: uv tool install mitmproxy-ai-cache (or pipx install "
     "mitmproxy-ai-cache), or set AI_CACHE_COMMAND to where it is; pytest --ai-cache=off runs without"
@@ -81,21 +83,26 @@ class Control:
                 except (OSError, HTTPException) as error:
                     self._connection = None  # it may have been closed while it was idle
                     if attempt == 2:
-                        raise ProxyError(f"no ai-cache answers at {self.url} ({error})") from None
+                        raise ProxyError(f"no ai-cache answers at {safe_url(self.url)} ({error})") from None
         try:
             answer = json.loads(data)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise ProxyError(f"what answers at {self.url} is no ai-cache that tests can use; is it up to date?")
+            raise ProxyError(
+                f"what answers at {safe_url(self.url)} is no ai-cache that tests can use; is it up to date?"
+            )
         if status != 200:
-            raise ProxyError(f"{self.url}{path}: {answer.get('error', status)}")
+            raise ProxyError(f"{safe_url(self.url)}{path}: {answer.get('error', status)}")
         return answer
 
     def _connected(self) -> HTTPConnection:
         if self._connection is None or self._process != os.getpid():  # a fork has one of its own
-            address = urlsplit(self.url)
-            self._connection = HTTPConnection(address.hostname or "", address.port, timeout=60)
+            try:
+                host, port = host_and_port(self.url)
+            except ValueError as error:
+                raise ProxyError(str(error)) from None
+            self._connection = HTTPConnection(host, port, timeout=60)
             self._process = os.getpid()
         return self._connection
 

@@ -22,6 +22,7 @@ from cryptography import x509
 from .. import ports, replay, trust, writable
 from ..demo.stage import stage
 from ..master import ProxyMaster
+from ..safe_text import safe_url
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import StoreError
@@ -89,7 +90,7 @@ def _store(arguments: argparse.Namespace) -> Check:
         await store.open()
         count = await store.count()
         await store.close()
-        return store.url, count  # without a password
+        return safe_url(store.url), count
 
     try:
         found = gather(arguments, os.environ, Path.cwd())

@@ -15,6 +15,7 @@ from ..entry import Entry
 from ..importing import BrokenRecording, Kept, NotARecording, Skipped, read
 from ..importing.taking import Taken, Taker, settings_for
 from ..replay import printable
+from ..safe_text import scrubbed
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import Store, StoreError
@@ -160,7 +161,7 @@ def _size(file: Path) -> int:
 def _complain(progress: _Progress, file: Path, error: Exception) -> bool:
     progress.clear()
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    print(f"ai-cache: {printable(str(file), 300)}: {printable(why, 300)}", file=sys.stderr)
+    print(scrubbed(f"ai-cache: {printable(str(file), 300)}: {printable(why, 300)}"), file=sys.stderr)
     return True
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .. import bundles, descriptors, log_line, ports, trust
 from ..hosts import HostList
 from ..options import LOG_FORMATS, MODES
+from ..safe_text import quoted, scrubbed
 from ..settings import Settings, SettingsError
 from ..stats import Stats
 from ..stores import Store
@@ -77,7 +78,7 @@ def add_address(parser: argparse.ArgumentParser, port: int) -> None:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a port; write a number from 0 to 65535")
     return int(text)
 
 
@@ -227,7 +228,7 @@ async def _run(master: ProxyMaster) -> None:
 
 def failed(error: Exception) -> int:
     """Say why nothing was started. Exit code 125: ai-cache itself failed."""
-    print(f"ai-cache: {error}", file=sys.stderr)
+    print(f"ai-cache: {scrubbed(str(error))}", file=sys.stderr)
     return 125
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..options import LIST, OPTIONS, Option, near
+from ..safe_text import quoted, safe_name
 from ..settings import SettingsError
 from ..stores import CASSETTES
 from ..targets import LOCAL
@@ -41,7 +42,9 @@ def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Pat
         option = by_name.get(f"ai_cache_{name}")
         if option is None:
             known = [known.removeprefix("ai_cache_") for known in by_name]
-            raise SettingsError(f"{file}: there is no setting {name!r}{near(name, known)}; ai-cache options lists them")
+            raise SettingsError(
+                f"{file}: there is no setting {safe_name(name)!r}{near(name, known)}; ai-cache options lists them"
+            )
         found[option.name] = Value(_from_toml(option, raw, file), str(file))
     for option in OPTIONS:
         if text := environ.get(option.name.upper()):  # an empty variable is an unset one, as in compose files
@@ -56,7 +59,7 @@ def gather(arguments: argparse.Namespace, environ: Mapping[str, str], start: Pat
         option = by_name.get(name)
         if option is None:
             if name.startswith("ai_cache_"):
-                raise SettingsError(f"there is no option {name}{near(name, by_name)}")
+                raise SettingsError(f"there is no option {safe_name(name)}{near(name, by_name)}")
             continue  # one of mitmproxy's own
         if option.type is LIST:
             lists.setdefault(name, []).extend([text] if separator else [])
@@ -95,13 +98,13 @@ def _from_text(option: Option, text: str) -> Any:
     """The value of an environment variable or of `--set`."""
     if option.type is bool:
         if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
-            raise SettingsError(f"{option.name} is {text!r}; write true or false")
+            raise SettingsError(f"{option.name} is {quoted(text)}; write true or false")
         return text.lower() in ("true", "1", "yes", "on")
     if option.type is int:
         try:
             return int(text)
         except ValueError:
-            raise SettingsError(f"{option.name} is {text!r}; write a whole number") from None
+            raise SettingsError(f"{option.name} is {quoted(text)}; write a whole number") from None
     if option.type is LIST:
         return tuple(line.strip() for line in text.replace("\n", ";").split(";") if line.strip())
     return text
