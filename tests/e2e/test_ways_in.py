@@ -5,6 +5,7 @@ The proxy is a real `ai-cache serve` in a network namespace, and the other machi
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -17,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import spellings
-from asking import ask
+from asking import Asked, ask
 from harness import Process
+from raw_requests import raw_requests
 from two_machines import (
     ASKED,
     BASED,
@@ -168,6 +170,29 @@ def test_no_spelling_leads_another_machine_to_an_entry(
     # 400: mitmproxy does not take it for a host
     assert got.status in (400, 403, 421, 508), got
     assert not part_of_an_entry(got)
+
+
+def test_no_odd_request_leads_another_machine_to_an_entry(machines: Box, proxies: dict[str, Process]) -> None:
+    proxy = proxies["open"]
+    machines.providers.forget()
+    statuses = Counter[bytes]()
+    for parts in raw_requests(proxy.port, page_of(proxy)):
+        said = b""
+        with machines.far.here(), socket.create_connection((ADDRESS, proxy.port), timeout=30) as client:
+            for part in parts[:-1]:
+                client.sendall(part)
+                said += client.recv(65536)
+            with contextlib.suppress(ConnectionError):
+                client.sendall(parts[-1])
+                while data := client.recv(65536):
+                    said += data
+        found = re.findall(rb"HTTP/1\.[01] (\d+)", said)
+        statuses[b"/".join(found)] += 1
+        assert not part_of_an_entry(Asked(0, {}, said)), (parts, said)
+        assert b'"store"' not in said, (parts, said)
+        assert b"ai_cache_info" not in said, (parts, said)
+    print("\n" + ", ".join(f"{count} x {status.decode()}" for status, count in statuses.most_common()))
+    assert not machines.providers.calls
 
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "rebound.example")

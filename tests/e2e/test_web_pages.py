@@ -23,6 +23,7 @@ from web_attacks import (
     ATTACKS,
     BASED,
     CHAT,
+    EVIL,
     MARK,
     NO_ORIGIN,
     PAGE_OF_THE_ATTACKER,
@@ -194,6 +195,27 @@ def test_a_rebound_name_gets_nothing(guarded: Guarded, nobody: Nobody, attacker:
                 bend.close()
             table.row(f"{name}, the {what}", REBOUND, *outcomes)
     assert table.failures == []
+
+
+def test_an_address_that_is_typed_or_followed_opens_nothing_but_the_pages_of_the_proxy(
+    guarded: Guarded, nobody: Nobody, providers: FakeProviders, attacker: Web, browser: Browser
+) -> None:
+    guarded.begin()
+    for address in (guarded.proxy + EVIL, guarded.proxy + BASED, guarded.proxy + "/metrics"):
+        browser.open(address)
+        assert "ai_cache_browser" in browser.text, address
+        assert guarded.outcome(browser.text) == Outcome(0, 0, 0), address
+    browser.open(f"http://evil.example:{attacker.port}/")
+    browser.leave(lambda: browser.run(f"location = {guarded.proxy + EVIL!r}"))
+    assert browser.run("return document.title") == ""
+    assert guarded.outcome(browser.text) == Outcome(0, 0, 0)
+    nobody.begin()
+    browser.open(nobody.proxy + EVIL)
+    assert browser.run("return document.title") == "evil"
+    browser.open(guarded.proxy)
+    assert "This is ai-cache" in browser.text
+    browser.open(guarded.page + "/entries")
+    assert "gpt-4o" in browser.text
 
 
 class Behind:
