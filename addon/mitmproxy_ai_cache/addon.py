@@ -53,6 +53,7 @@ class AICache:
     """The addon. `announce` gets the first line; `stream_all` lets every response stream, AI host or not."""
 
     name = "ai-cache"
+    store_of: Callable[[Settings], Store] = staticmethod(store_of)
 
     def __init__(self, announce: Callable[[str], None] | None = None, stream_all: bool = False) -> None:
         self.cache: Cache | None = None
@@ -150,8 +151,7 @@ class AICache:
         settings = self._settings
         memory_origin.install()
         mends.install()
-        store = store_of(settings)
-        entries, trouble = 0, ""
+        store, entries, trouble = self.store_of(settings), 0, ""
         try:
             await store.open()
             entries = await store.count()

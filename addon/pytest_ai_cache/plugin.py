@@ -34,6 +34,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ai-cache-dir", metavar="DIR", help="where the recordings are (default: ini option ai_cache_dir, cassettes)"
     )
+    group.addoption(
+        "--ai-cache-ignore-project",
+        "--ignore-project",
+        dest="ai_cache_ignore_project",
+        action="store_true",
+        default=False,
+        help="start without the settings of this directory's ai-cache.toml or [tool.ai-cache] that need trust "
+        "(ai-cache trust --help)",
+    )
     parser.addini("ai_cache_dir", "where the recordings are, relative to the configuration file", default="")
 
 
@@ -119,9 +128,10 @@ def elsewhere(environ: Mapping[str, str], url: str, own: str) -> dict[str, str]:
 
 def _start_own(config: pytest.Config, mode: str) -> Session:
     """Raises `ProxyError`."""
-    started = Started(mode, directory(config), config.rootpath)
+    ignore = bool(config.known_args_namespace.ai_cache_ignore_project)
+    started = Started(mode, directory(config), config.rootpath, ignore)
     config.add_cleanup(started.stop)
-    return _session(config, mode, started.url, started.environment, note=started.note)
+    return _session(config, mode, started.url, started.environment, notes=(started.directory, started.note))
 
 
 def directory(config: pytest.Config) -> Path | None:
@@ -134,11 +144,16 @@ def directory(config: pytest.Config) -> Path | None:
 
 
 def _session(
-    config: pytest.Config, mode: str, url: str, values: dict[str, str], is_worker: bool = False, note: str = ""
+    config: pytest.Config,
+    mode: str,
+    url: str,
+    values: dict[str, str],
+    is_worker: bool = False,
+    notes: tuple[str, str] = ("", ""),
 ) -> Session:
     control = Control(url)
     variables = Environment({**values, MARK: url})
-    session = Session(AICache(mode, url, control), control, variables, is_worker, note)
+    session = Session(AICache(mode, url, control), control, variables, is_worker, notes)
     variables.set()
     config.add_cleanup(variables.restore)
     return session

@@ -12,7 +12,7 @@ from .. import __version__
 
 COMMANDS = (
     "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "ls",
-    "show", "grep", "stats", "export", "rm", "completion", "config", "options", "profiles", "addon-path",
+    "show", "grep", "stats", "export", "rm", "completion", "config", "trust", "options", "profiles", "addon-path",
 )  # fmt: skip
 
 _MODULES = {"import": "import_"}

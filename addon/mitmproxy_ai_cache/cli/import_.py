@@ -18,6 +18,7 @@ from ..replay import printable
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import Store, StoreError
+from . import project
 from .proxy import failed
 from .sources import gather
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", metavar="NAME=VALUE", default=[], help="any other ai_cache_* option; may be repeated"
     )
+    project.add_options(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

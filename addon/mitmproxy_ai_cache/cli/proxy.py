@@ -20,10 +20,11 @@ from ..hosts import HostList
 from ..options import LOG_FORMATS, MODES
 from ..settings import Settings, SettingsError
 from ..stats import Stats
+from ..store_of import own_answers_of
 from ..stores import Store
-from . import outer
+from . import outer, project
 from .environment import LOCAL
-from .sources import gather
+from .sources import collect, gather
 
 if TYPE_CHECKING:
     from ..master import ProxyMaster
@@ -67,6 +68,7 @@ def add_options(parser: argparse.ArgumentParser, port: int, mode: bool = True) -
         help="json: what is written to stderr is one JSON object a line (default: text)",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
+    project.add_options(parser)
 
 
 def add_address(parser: argparse.ArgumentParser, port: int) -> None:
@@ -90,6 +92,8 @@ class Running:
 
     master: ProxyMaster
     confdir: Path
+    directory: str = ""
+    """Which settings came from the directory."""
 
     @property
     def url(self) -> str:
@@ -125,7 +129,8 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
 
     from ..master import ProxyMaster, quiet_logs
 
-    values = _values(arguments)
+    found, directory = collect(arguments, os.environ, Path.cwd())
+    values = {name: value.value for name, value in found.items()}
     json_lines = Settings.parse(values).log_format == "json"
     quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING, json_lines)
 
@@ -133,8 +138,13 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
         if not arguments.quiet:
             print(log_line.message(line) if json_lines else line, file=sys.stderr, flush=True)
 
+    told = project.first_line(directory, [name for name, value in found.items() if value.origin == str(directory.file)])
+    if told and (directory.ignored or not arguments.quiet):
+        print(log_line.message(told) if json_lines else f"ai-cache: {told}", file=sys.stderr, flush=True)
     with _authority(arguments.ephemeral_ca) as confdir:
         master = ProxyMaster(announce, HostList(outer.globs([*outer.no_proxy(os.environ), *LOCAL])))
+        if directory.own_answers_only and values["ai_cache_store"].startswith(project.SQLITE):
+            master.cache_addon.store_of = own_answers_of
         try:
             certificate = trust.make_authority(confdir)
             bundle = trust.write_bundle(confdir, certificate, os.environ)
@@ -158,7 +168,7 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
                 raise StartError(
                     "the proxy did not start, see above" + ("; --port 0 takes a free port" if arguments.port else "")
                 )
-            yield Running(master, confdir)
+            yield Running(master, confdir, told)
         finally:
             master.stop()
             listening.cancel()
