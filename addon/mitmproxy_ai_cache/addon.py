@@ -58,6 +58,7 @@ class AICache(ConnectionHooks):
     """The addon. `announce` gets the first line; `stream_all` lets every response stream, AI host or not."""
 
     name = "ai-cache"
+    store_of: Callable[[Settings], Store] = staticmethod(store_of)
 
     def __init__(self, announce: Callable[[str], None] | None = None, stream_all: bool = False) -> None:
         self.cache: Cache | None = None
@@ -165,7 +166,7 @@ class AICache(ConnectionHooks):
         entries, trouble = 0, ""
         try:
             settings = writable.settled(self._settings)
-            store = store_of(settings)
+            store = self.store_of(settings)
             await store.open()
             entries = await store.count()
         except StoreError as error:

@@ -40,6 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also calls to models on this machine over http: localhost, 127.0.0.1 and ::1",
     )
+    group.addoption(
+        "--ai-cache-ignore-project",
+        "--ignore-project",
+        dest="ai_cache_ignore_project",
+        action="store_true",
+        default=False,
+        help="start without the settings of this directory's ai-cache.toml or [tool.ai-cache] that need trust "
+        "(ai-cache trust --help)",
+    )
     parser.addini("ai_cache_dir", "where the recordings are, relative to the configuration file", default="")
 
 
@@ -130,9 +139,11 @@ def elsewhere(environ: Mapping[str, str], url: str, own: str) -> dict[str, str]:
 
 def _start_own(config: pytest.Config, mode: str) -> Session:
     """Raises `ProxyError`."""
-    started = Started(mode, directory(config), config.rootpath, config.known_args_namespace.ai_cache_local)
+    options = config.known_args_namespace
+    ignore = bool(options.ai_cache_ignore_project)
+    started = Started(mode, directory(config), config.rootpath, local=options.ai_cache_local, ignore_project=ignore)
     config.add_cleanup(started.stop)
-    return _session(config, mode, started.url, started.environment, note=started.note)
+    return _session(config, mode, started.url, started.environment, notes=(started.directory, started.note))
 
 
 def directory(config: pytest.Config) -> Path | None:
@@ -150,12 +161,12 @@ def _session(
     url: str,
     values: dict[str, str],
     is_worker: bool = False,
-    note: str = "",
+    notes: tuple[str, str] = ("", ""),
     password: str = "",
 ) -> Session:
     control = Control(url, password)
     variables = Environment({**values, MARK: url})
-    session = Session(AICache(mode, url, control), control, variables, is_worker, note)
+    session = Session(AICache(mode, url, control), control, variables, is_worker, notes)
     variables.set()
     config.add_cleanup(variables.restore)
     return session

@@ -128,15 +128,18 @@ def command() -> list[str]:
 class Started:
     """A proxy of our own: `ai-cache serve` on a free port. It ends with us, even if we are killed."""
 
-    def __init__(self, mode: str, directory: Path | None, root: Path, local: bool = False) -> None:
+    def __init__(
+        self, mode: str, directory: Path | None, root: Path, *, local: bool = False, ignore_project: bool = False
+    ) -> None:
         """`directory`: of the cassettes, or where the configuration in `root` says. Raises `ProxyError`."""
         self.folder = Path(tempfile.mkdtemp(prefix="ai-cache-pytest-"))
-        self.url = self.note = ""
+        self.url = self.note = self.directory = ""
         self.environment: dict[str, str] = {}
         ready, self._log = self.folder / "ready.json", self.folder / "log"
         store = ["--cassettes"] if directory is None else ["--store", f"cassettes:{directory}"]
         arguments = ["serve", "--host", "127.0.0.1", "--port", "0", "--mode", mode, *store]
         arguments += ["--local"] if local else []
+        arguments += ["--ignore-project"] if ignore_project else []
         try:
             with open(self._log, "wb") as log:
                 self._process = subprocess.Popen(
@@ -173,6 +176,7 @@ class Started:
             time.sleep(0.02)
         said = json.loads(ready.read_text("utf-8"))
         self.url, self.note, self.environment = said["url"], said["note"], said["environment"]
+        self.directory = said.get("directory", "")  # which settings came from there
 
     def _said(self) -> str:
         lines = self._log.read_text("utf-8", "replace").strip().splitlines()

@@ -13,7 +13,7 @@ from ..safe_text import scrubbed
 
 COMMANDS = (
     "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "ls",
-    "show", "grep", "stats", "export", "rm", "completion", "config", "options", "profiles", "addon-path",
+    "show", "grep", "stats", "export", "rm", "completion", "config", "trust", "options", "profiles", "addon-path",
 )  # fmt: skip
 
 _MODULES = {"import": "import_"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from ..safe_text import SECRETS, may_hold_password, safe_url
 from ..settings import Settings, SettingsError
 from ..stores import REDIS
 from ..stores.redis.url import shown
+from . import project
 from .proxy import add_options, failed
-from .sources import gather
+from .sources import collect
 
 SUMMARY = "print each setting, its value and where it came from"
 
@@ -24,17 +26,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     try:
-        found = gather(arguments, os.environ, Path.cwd())
+        found, directory = collect(arguments, os.environ, Path.cwd())
         Settings.parse({name: value.value for name, value in found.items()})
     except SettingsError as error:
         return failed(error)
+    if directory.ignored:
+        print(f"ai-cache: {project.first_line(directory, [])}", file=sys.stderr)
     width = max(map(len, found))
     for name, value in found.items():
-        print(f"{name:<{width}}  {_shown(name, value.value):<40}  {value.origin}")
+        print(f"{name:<{width}}  {shown_value(name, value.value):<40}  {value.origin}")
     return 0
 
 
-def _shown(name: str, value: Any) -> str:
+def shown_value(name: str, value: Any) -> str:
+    """For a person; without passwords."""
     if name in SECRETS:
         return "(set)" if value else ""
     if name == "ai_cache_store":

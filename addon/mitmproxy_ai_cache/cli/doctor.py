@@ -26,7 +26,7 @@ from ..safe_text import safe_url
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import StoreError
-from . import outer, probes
+from . import outer, probes, project
 from .environment import variables
 from .proxy import add_address
 from .sources import gather
@@ -50,6 +50,7 @@ class Check:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_address(parser, port=8484)
     parser.add_argument("--store", metavar="URL", help="the store to check (default: as configured)")
+    project.add_options(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

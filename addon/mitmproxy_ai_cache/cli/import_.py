@@ -19,6 +19,7 @@ from ..safe_text import scrubbed
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import Store, StoreError
+from . import project
 from .proxy import failed
 from .sources import gather
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", metavar="NAME=VALUE", default=[], help="any other ai_cache_* option; may be repeated"
     )
+    project.add_options(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -114,5 +114,8 @@ def _write_ready(arguments: argparse.Namespace, running: Running, note: str) -> 
         environment |= placeholders(os.environ, folder(arguments.placeholders), keep=False)[0]
     file: Path = arguments.ready_file
     partial = file.with_name(f"{file.name}.{os.getpid()}")
-    partial.write_text(json.dumps({"url": running.url, "note": note, "environment": environment}), "utf-8")
+    partial.write_text(
+        json.dumps({"url": running.url, "note": note, "directory": running.directory, "environment": environment}),
+        "utf-8",
+    )
     partial.replace(file)

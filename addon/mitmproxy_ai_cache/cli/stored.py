@@ -23,6 +23,7 @@ from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import Store, StoreError
 from ..vault import VARIABLE
+from . import project
 from .progress import Progress
 from .sources import gather
 
@@ -56,6 +57,7 @@ def add_contains(parser: argparse.ArgumentParser) -> None:
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="URL", help="the store (default: as configured)")
+    project.add_options(parser)
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
