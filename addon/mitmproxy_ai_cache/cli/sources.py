@@ -19,11 +19,15 @@ from ..targets import LOCAL
 from . import project
 from .project import Project
 
-_LARGEST = 1 << 20
+_LARGEST = 256 << 10
 """Bytes of a file with settings."""
+_MOST_DOTS = 1000
+"""In a line: a name of that many parts takes tomllib very long."""
 
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 """What was a plain file may be a pipe by now."""
+
+_PYPROJECT = "pyproject.toml"
 
 _FLAGS = {
     "store": "store",
@@ -89,8 +93,8 @@ def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping
     found = {option.name: Value(option.default, "default") for option in OPTIONS}
     by_name = {option.name: option for option in OPTIONS}
     for name, raw in counting.table.items():
-        known = by_name[f"ai_cache_{name}"]
-        found[known.name] = Value(_from_toml(known, raw, counting.file), str(counting.file))
+        option = by_name[f"ai_cache_{name}"]
+        found[option.name] = Value(_from_toml(option, raw, counting.file), str(counting.file))
     for option in OPTIONS:
         if text := environ.get(option.name.upper()):  # an empty variable is an unset one, as in compose files
             found[option.name] = Value(_from_text(option, text), f"environment {option.name.upper()}")
@@ -102,11 +106,11 @@ def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping
     lists: dict[str, list[str]] = {}
     for assignment in getattr(arguments, "set", None) or []:
         name, separator, text = assignment.partition("=")
-        option = by_name.get(name)
-        if option is None:
+        if name not in by_name:
             if name.startswith("ai_cache_"):
                 raise SettingsError(f"there is no option {safe_name(name)}{near(name, by_name)}")
             continue  # one of mitmproxy's own
+        option = by_name[name]
         if option.type is LIST:
             lists.setdefault(name, []).extend([text] if separator else [])
             found[name] = Value(tuple(lists[name]), "--set")
@@ -125,11 +129,11 @@ def nearest_file(start: Path) -> tuple[Path, Mapping[str, Any]]:
         own = folder / "ai-cache.toml"
         if own.is_file():
             return own, _load(own)
-        project = folder / "pyproject.toml"
-        if project.is_file():
-            tool = _load(project).get("tool", {})
+        shared = folder / _PYPROJECT
+        if shared.is_file():
+            tool = _load(shared).get("tool", {})
             if isinstance(tool, dict) and isinstance(tool.get("ai-cache"), dict):
-                return project, tool["ai-cache"]
+                return shared, tool["ai-cache"]
     return start / "ai-cache.toml", {}
 
 
@@ -139,10 +143,10 @@ def _load(file: Path) -> dict[str, Any]:
             if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
                 raise SettingsError(f"{file} is no plain file; remove it")
             data = content.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise SettingsError(
-                f"{file} is larger than 1 MB; write the settings of ai-cache into a smaller ai-cache.toml"
-            )
+        if file.name == _PYPROJECT and b"ai-cache" not in data:
+            return {}  # there is no table of ours in it
+        if len(data) > _LARGEST or any(line.count(b".") > _MOST_DOTS for line in data.splitlines()):
+            raise SettingsError(f"{file} is too large (256 kB, 1000 dots a line); write a smaller ai-cache.toml")
         return tomllib.loads(data.decode("utf-8"))
     except RecursionError:
         raise SettingsError(f"{file} is nested too deep to be read; correct the file") from None
