@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redis import exceptions
 
 from mitmproxy_ai_cache.cli import main, outer
-from mitmproxy_ai_cache.cli.config import _shown
+from mitmproxy_ai_cache.cli.config import shown_value
 from mitmproxy_ai_cache.cli.sources import gather
 from mitmproxy_ai_cache.options import OPTIONS
 from mitmproxy_ai_cache.safe_text import quoted, safe_url, scrubbed
@@ -65,7 +65,7 @@ def said(url: str) -> list[str]:
                 Settings.parse({option.name: [url]})
             except SettingsError as error:
                 found.append(str(error))
-        found.append(_shown(option.name, url))
+        found.append(shown_value(option.name, url))
     for assignment in (f"ai_cache_samples={url}", f"ai_cache_eager={url}", f"ai_cache_stor={url}", f"ai_cache_{url}"):
         try:
             gather(argparse.Namespace(set=[assignment]), {}, Path("/nowhere"))
