@@ -24,6 +24,7 @@ from .settings import Settings
 from .stats import GIVEN_UP, Stats
 from .stores import Store, StoreError
 from .stores.cassettes.store import CassetteStore
+from .wire_fields import FINAL, is_value
 
 logger = logging.getLogger("ai-cache")
 
@@ -54,7 +55,7 @@ class Keeper:
         call = exchange.call
         if not exchange.key or call is None:
             return None
-        worth = exchange.decision.keep and (status == 200 or self.settings.records)
+        worth = exchange.decision.keep and (status == 200 or (self.settings.records and status in FINAL))
         if worth and exchange.flight is not None and call.stream:
             stream = LiveStream(self.settings.max_body, _live_headers(headers))
             exchange.capture = stream
@@ -315,4 +316,4 @@ def _request_headers(call: Call, request: Request, more: tuple[str, ...]) -> tup
     fields = dict(counting_headers(call, request, more))
     if content_type := request.headers.get("content-type"):
         fields["content-type"] = content_type
-    return tuple(fields.items())
+    return tuple((name, value) for name, value in fields.items() if is_value(value))

@@ -13,6 +13,8 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
+from . import informational
+
 MAX_CONNECTIONS = 1000
 """To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
 provider each need one: 20 parallel calls took three times as long."""
@@ -95,7 +97,11 @@ def forget_answer(flow: http.HTTPFlow) -> None:
 
 
 def install() -> None:
-    """Let `answer_if_unreachable` work: mitmproxy has no hook that may answer a request whose provider is away."""
+    """Let `answer_if_unreachable` work: mitmproxy has no hook that may answer a request whose provider is away.
+
+    Informational answers of a provider are skipped, too.
+    """
+    informational.install()
     original = HttpStream.handle_protocol_error
     if getattr(original, "asks_for_an_answer", False):
         return

@@ -25,7 +25,7 @@ entries = st.builds(
     key=st.from_regex(r"[0-9a-f]{64}(-[1-9])?", fullmatch=True),
     created=seconds,
     ttl=seconds,
-    status=st.integers(100, 599),
+    status=st.integers(200, 599),
     headers=st.lists(st.tuples(names, wire), max_size=4).map(tuple),
     format=st.sampled_from(["json", "sse", "eventstream", "ndjson", "json-array", "raw"]),
     body=bodies,

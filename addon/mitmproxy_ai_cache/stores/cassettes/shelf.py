@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ... import foreign_files
 from ...cassette import file, index, json_text, names, parts, similar
 from ...cassette.file import BrokenCassette, Cassette
 from ...cassette.index import Row
@@ -22,7 +23,7 @@ from ...entry import Entry
 from ...places import cache_directory, is_nowhere
 from ...redact import Pattern
 from ...replay import printable
-from .directory import CassetteDirectory
+from .directory import NO_FILE, CassetteDirectory
 
 logger = logging.getLogger("ai-cache")
 
@@ -98,9 +99,11 @@ class Shelf:
         if row is not None and row.is_of(*stat):
             self._place(path, row)
             return
-        if stat[0] == 0 and time.time_ns() - stat[1] < _CLAIMED:
+        if self._writable and stat[0] == 0 and time.time_ns() - stat[1] < _CLAIMED:
             return  # another process is about to write it
         try:
+            if stat[0] == NO_FILE:
+                raise BrokenCassette(self.directory.why_no_file(path))
             data = self.directory.read(path)
             digest = index.digest_of(data)
             known = next((row for row in (row, self.rows.get(path)) if row and row.digest == digest), None)
@@ -111,7 +114,7 @@ class Shelf:
             self.problems.pop(path, None)
         except (BrokenCassette, OSError) as error:
             self._forget(path)
-            self._complain(path, str(error))
+            self._complain(path, foreign_files.said(error))
 
     def _row(self, data: bytes, digest: str, changed: int) -> Row:
         cassette = self._decoded(data, response=False)
@@ -125,11 +128,7 @@ class Shelf:
         return Row(len(data), changed, digest, key, entry.created, entry.namespace, entry.issued, named)
 
     def _decoded(self, data: bytes, *, request: bool = True, response: bool = True) -> Cassette:
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:
-            raise BrokenCassette("it is no UTF-8") from None
-        return file.decode(text, self.directory.part, request=request, response=response)
+        return file.decode(file.text_of(data), self.directory.part, request=request, response=response)
 
     def entry(self, path: str, *, request: bool) -> Entry | None:
         """What `path` says, None where it is not what its row is of. Raises OSError, `BrokenCassette`."""
@@ -158,7 +157,7 @@ class Shelf:
 
     def broken(self, path: str, error: Exception) -> None:
         self._forget(path)
-        self._complain(path, str(error))
+        self._complain(path, foreign_files.said(error))
 
     # The tables
 
