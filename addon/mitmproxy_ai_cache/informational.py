@@ -26,7 +26,7 @@ def install() -> None:
     if getattr(original, "skips_informational", False):
         return
 
-    def read_headers(self: _http1.Http1Client, event: events.Event) -> layer.CommandGenerator[None]:
+    def read_headers(self: _http1.Http1Client, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived) and self.request and _skip(self):
             yield commands.CloseConnection(self.conn)
             says = f"the provider sent {_MOST} informational answers and no other"
