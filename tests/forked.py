@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import importlib.util
 import inspect
 import io
 import json
@@ -30,7 +31,8 @@ from typing import Any
 
 BIN = Path(sys.executable).parent
 SCRIPTS = (str(BIN / "ai-cache"), str(BIN / "mitmdump"))
-ADDON = Path(__file__).resolve().parent.parent / "addon"
+ADDON = Path(str(importlib.util.find_spec("mitmproxy_ai_cache").origin)).parents[1]  # type: ignore[union-attr]
+"""Where the package is: in this clone, or installed (`tests/installs`)."""
 
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of linux/prctl.h: descendants that lose their parent become children of who calls it."""

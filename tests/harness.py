@@ -27,12 +27,12 @@ from typing import Any
 from mitmproxy import certs
 
 import forked
-from forked import BIN
+from forked import ADDON, BIN
 from mitmproxy_ai_cache.demo.provider import Answer, Provider, Reply
 from mitmproxy_ai_cache.messages import Request
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPT = ROOT / "addon" / "mitm.py"
+SCRIPT = next(path for path in (ADDON / "mitm.py", ADDON / "mitmproxy_ai_cache" / "mitm.py") if path.exists())
 REDIRECT = ROOT / "tests" / "e2e" / "redirect.py"
 
 
@@ -83,7 +83,7 @@ class FakeProviders:
         return {
             "AI_CACHE_TEST_TLS_PORT": str(self.tls.port),
             "AI_CACHE_TEST_PLAIN_PORT": str(self.plain.port),
-            "PYTHONPATH": str(ROOT / "addon"),
+            "PYTHONPATH": str(ADDON),
             "PYTHONUNBUFFERED": "1",
         }
 

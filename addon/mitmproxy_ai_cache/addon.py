@@ -7,21 +7,38 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import __version__, bridge, memory_origin, mends, status_page, tuning, websockets
+from . import (
+    arrival,
+    bridge,
+    connecting,
+    memory_origin,
+    mends,
+    own_doors,
+    start_warnings,
+    status_page,
+    tuning,
+    unread,
+    upload_mends,
+    websockets,
+    writable,
+)
 from .cache import Cache
 from .commands import Commands
-from .control import PREFIX, Control
+from .connecting import Connecting, ConnectionHooks
+from .control import Control
 from .exchange import Exchange
 from .flight import Flight
+from .flow_call import FlowCall
+from .front import Front
 from .isolation import Isolation
 from .messages import Response
 from .options import OPTIONS, SECRETS
+from .out_of_files import OutOfFiles
 from .protocols.base import Ending
 from .proxy_users import ProxyUsers
 from .refusals import proxy_user_required
@@ -29,6 +46,7 @@ from .scopes import Scope, Scopes
 from .settings import Settings, SettingsError
 from .store_of import store_of
 from .stores import CASSETTES, Store, StoreError
+from .uploads import Uploads
 
 logger = logging.getLogger("ai-cache")
 
@@ -36,20 +54,7 @@ _CRASHED_AFTER = 5.0
 """Seconds after its client left in which a call has come to its end, unless mitmproxy stumbled."""
 
 
-@dataclass(slots=True)
-class _Call:
-    """A flow that is ours, from its request to its end."""
-
-    flow: http.HTTPFlow
-    exchange: Exchange
-    content: bytes | None = None
-    address: tuple[object, ...] = ()
-    restore: Callable[[], None] | None = None
-    """Gives a request that is sent to memory its own address back."""
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class AICache:
+class AICache(ConnectionHooks):
     """The addon. `announce` gets the first line; `stream_all` lets every response stream, AI host or not."""
 
     name = "ai-cache"
@@ -63,18 +68,27 @@ class AICache:
         self._running = False
         self._starting: asyncio.Task[None] | None = None
         self._complaints: set[str] = set()
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, FlowCall] = {}
         self._users = ProxyUsers()
         self._scopes = Scopes()
-        self._control = Control(self._scopes, bridge.Listeners(), self._over)
-        self._page = status_page.StatusPage(
-            lambda: self.cache, lambda: [call.exchange for call in self._calls.values()]
+        self._uploads = Uploads()
+        self._files = OutOfFiles()
+        self.connecting = Connecting(
+            lambda: [*bridge.listen_addrs(), *filter(None, [self._page.address])], self._files.connected
         )
+        self._page = status_page.StatusPage(
+            lambda: self.cache,
+            lambda: [call.exchange for call in self._calls.values()],
+            self.connecting.came_from_us,
+        )
+        control = Control(self._scopes, bridge.Listeners(), self._over)
+        self._front = Front(self.connecting, control, self._page, lambda: not bridge.is_local())
         self._commands = Commands(lambda: self.cache)
 
     # Options
 
     def load(self, loader: addonmanager.Loader) -> None:
+        arrival.install()
         for complaint in bridge.wrong_options(loader.master.options.deferred, OPTIONS):
             self._refuse(complaint)
         for option in OPTIONS:
@@ -108,9 +122,10 @@ class AICache:
             raise SettingsError("ai_cache_store and ai_cache_max_size cannot change while the proxy runs; restart it")
         if self._running and settings.dashboard != self._settings.dashboard:
             raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
-        self._settings = settings
+        self._settings, self._uploads.max_pending = settings, settings.max_pending
+        self._front.use(settings)
         if self.cache is not None:
-            self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats)
+            self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats, self.cache.pool)
 
     def _listen_elsewhere(self) -> None:
         """The proxy may be reached by others from now on."""
@@ -128,16 +143,11 @@ class AICache:
             logger.error("ai-cache: %s", message)
 
     def _isolation(self) -> Isolation:
+        if self._settings.store.startswith(CASSETTES):
+            return Isolation("none")  # recordings are everybody's
         if self._settings.isolate is not None:
             return self._settings.isolate
-        everybodys = self._is_local() or self._settings.store.startswith(CASSETTES)
-        return Isolation("none" if everybodys else "credential")
-
-    @staticmethod
-    def _is_local() -> bool:
-        """Whether only this machine reaches the proxy."""
-        servers = ctx.master.addons.get("proxyserver")
-        return servers is not None and bridge.all_loopback(servers.listen_addrs())
+        return Isolation("none" if bridge.is_local() else "credential")
 
     # Life of the proxy
 
@@ -148,15 +158,19 @@ class AICache:
         return self._starting
 
     async def _start(self) -> None:
-        settings = self._settings
         memory_origin.install()
         mends.install()
-        store, entries, trouble = self.store_of(settings), 0, ""
+        upload_mends.install(self._uploads)
+        connecting.install(self._files.happened)
+        self._files.watch(asyncio.get_running_loop())
+        entries, trouble = 0, ""
         try:
+            settings = writable.settled(self._settings)
+            store = self.store_of(settings)
             await store.open()
             entries = await store.count()
         except StoreError as error:
-            if settings.mode == "replay":
+            if self._settings.needs_store:
                 logger.error("ai-cache: %s", error)
                 return
             trouble = str(error)
@@ -169,23 +183,10 @@ class AICache:
             self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
-        if not self._is_local() and not ctx.options.proxyauth:
-            logger.warning(
-                "ai-cache: whoever reaches this port can use the proxy and be answered from the cache; listen on "
-                "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
-            )
-        if ctx.options.stream_large_bodies:
-            logger.warning(
-                "ai-cache: requests larger than stream_large_bodies pass uncached: they are gone when they come"
-            )
-        if "tcp_timeout" in ctx.options and ctx.options.tcp_timeout < 3600 and not self._stream_all:
-            logger.warning(
-                "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
-                ctx.options.tcp_timeout,
-            )
+        start_warnings.warn(bridge.is_local(), self._stream_all)
 
     def _first_line(self, store: Store, entries: int) -> str:
-        settings, isolation = self._settings, self._isolation().kind
+        settings, isolation = self._settings, str(self._isolation())
         why = f" ({settings.mode_why})" if settings.mode_why else ""
         noun = "entry" if entries == 1 else "entries"
         apart = "" if isolation == "none" else f", entries apart by {isolation}"
@@ -196,6 +197,7 @@ class AICache:
 
     async def _stop(self) -> None:
         self._running = False
+        upload_mends.remove(self._uploads)
         await self._page.close()
         for call in [call for call in self._calls.values() if call.exchange.status]:
             self._finish(call.flow, Ending.ABORTED)  # mitmproxy cuts its connection and says no more of it
@@ -208,10 +210,14 @@ class AICache:
     def client_connected(self, client: connection.Client) -> None:
         if self.cache is not None:
             self.cache.stats.connections += 1
+        self.connecting.client_connected()
         mends.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._users.forget(client)
+        self._uploads.end_of_client(client.id)
+        upload_mends.forget(client)
+        self.connecting.client_disconnected(client)
         left = [call for call in self._calls.values() if call.flow.client_conn.id == client.id]
         if left and self.cache is not None:
             for call in left:
@@ -219,12 +225,13 @@ class AICache:
             # Each of them ends in `response` or `error`, unless its connection crashed: nobody is to wait for it then.
             asyncio.get_running_loop().call_later(_CRASHED_AFTER, self._abandon, left)
 
-    def _abandon(self, calls: list[_Call]) -> None:
+    def _abandon(self, calls: list[FlowCall]) -> None:
         for call in calls:
             if self._take(call.flow) is not None and self.cache is not None:
                 self.cache.abandon(call.exchange)
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        await self._front.connect(flow)
         if self._isolates_users and flow.response is None and self._users.of_tunnel(flow) is None:
             flow.response = bridge.response_to(proxy_user_required(), flow.request.method)
 
@@ -237,38 +244,60 @@ class AICache:
         allowed = self.cache is not None and address is not None and address[0] in self.cache.allowed
         if self._settings.mode == "replay" and not allowed:
             data.server.error = "ai-cache replay: the network is not touched"
+        self.connecting.server_connect(data)
 
     # The request
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        if bridge.is_for_us(flow):
-            bridge.follow_base_url(flow)
+        self._front.receive(flow)
+        note = arrival.of(flow)
+        for_us = note.ours or note.refusal is not None
+        if note.ours and note.refusal is None:
+            own_doors.let_in(flow, self._settings.dashboard_password)
         path = flow.request.path.partition("?")[0]
-        if self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path):
+        ours = self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path)
+        if ours:
             flow.request.stream = False  # a body we have not seen has no key
+        if ours or for_us or self._stream_all or self._settings.mode == "replay":
+            self._uploads.begin(flow, self._settings.max_body, self._settle_unread)
+
+    def _settle_unread(self, flow: http.HTTPFlow, reason: str) -> http.Response | None:
+        """Decide on a request whose body is too large to hold: the answer that refuses it, or None."""
+        refusal = unread.settle(flow, reason, self.cache, self._settings.mode, self._admit, self._take)
+        if refusal is None:
+            self._front.send(flow)
+        return refusal
+
+    def _admit(self, flow: http.HTTPFlow, cache: Cache) -> Response | FlowCall:
+        """The call of a request that somebody makes who may; else what refuses it."""
+        user = self._users.of(flow) if self._isolates_users else None
+        if self._isolates_users and user is None:
+            return proxy_user_required()
+        scope = self._scopes.at(flow.client_conn.sockname[1])
+        request = bridge.request_from(flow, scope.namespace if scope is not None else "")
+        if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
+            cache.stats.upgrade_refused(request.host, request.path)
+            return refusal
+        call = self._calls[flow.id] = FlowCall(flow, Exchange(request, scope=scope), user)
+        return call
 
     async def request(self, flow: http.HTTPFlow) -> None:
+        if self._uploads.end(flow):
+            return  # it was settled by its head
         if self._starting is not None and not self._starting.done():
             await asyncio.wait([self._starting])
         cache = self.cache
         if cache is None or flow.response is not None or flow.error is not None or not flow.live:
             return
         method = flow.request.method
-        if bridge.is_for_us(flow):
-            flow.response = bridge.response_to(await self._own_answer(flow), method)
+        if (answer := await self._front.answer(flow, cache)) is not None:
+            flow.response = bridge.response_to(answer, method)
             return
-        user = self._users.of(flow) if self._isolates_users else None
-        if self._isolates_users and user is None:
-            flow.response = bridge.response_to(proxy_user_required(), method)
+        call = self._admit(flow, cache)
+        if isinstance(call, Response):
+            flow.response = bridge.response_to(call, method)
             return
-        scope = self._scopes.at(flow.client_conn.sockname[1])
-        request = bridge.request_from(flow, scope.namespace if scope is not None else "")
-        if refusal := websockets.refusal(request, cache.settings, request.host in cache.hosts):
-            cache.stats.upgrade_refused(request.host, request.path)
-            flow.response = bridge.response_to(refusal, method)
-            return
-        call = self._calls[flow.id] = _Call(flow, Exchange(request, scope=scope))
-        exchange = await cache.begin(call.exchange, user)
+        exchange = await cache.begin(call.exchange, call.user)
         if exchange.response is not None:
             flow.response = bridge.response_to(exchange.response, method)
         if exchange.response is not None or not exchange.status:
@@ -279,8 +308,10 @@ class AICache:
             self._forward(call)
         if exchange.response is None:
             bridge.strip_our_headers(flow.request)
+            bridge.declare_length(flow.request)
+            self._front.send(flow)
 
-    def _forward(self, call: _Call) -> None:
+    def _forward(self, call: FlowCall) -> None:
         """To the provider, or to the stream of an identical call in flight."""
         flow, exchange = call.flow, call.exchange
         call.content, call.address = flow.request.raw_content, bridge.address_of(flow)
@@ -295,7 +326,7 @@ class AICache:
         if exchange.stale is not None and self.cache is not None:
             mends.answer_if_unreachable(flow, partial(self._stale_response, call))
 
-    def _protect(self, call: _Call, flight: Flight) -> None:
+    def _protect(self, call: FlowCall, flight: Flight) -> None:
         """Others depend on this call now: its client's leaving must not end it."""
         over = flight.over
         mends.outlive_client(
@@ -305,17 +336,9 @@ class AICache:
             lambda: not over.is_set() and flight.needed,
         )
 
-    def _stale_response(self, call: _Call) -> http.Response | None:
+    def _stale_response(self, call: FlowCall) -> http.Response | None:
         stale = self.cache.stale_response(call.exchange, 0) if self.cache is not None else None
         return None if stale is None else bridge.response_to(stale, call.flow.request.method)
-
-    async def _own_answer(self, flow: http.HTTPFlow) -> Response:
-        if flow.request.path.startswith(PREFIX):
-            return await self._control.answer(bridge.control_call(flow), self.cache)
-        if status_page.is_for_it(flow):
-            return await self._page.answer(flow)
-        state: dict[str, object] = {"status": "ok", "version": __version__, "mode": self._settings.mode}
-        return bridge.own_answer(flow, state)
 
     async def _over(self, scope: Scope, seconds: float) -> None:
         """Clients go on before their calls are over here: the last byte is theirs before the end is ours."""
@@ -326,7 +349,7 @@ class AICache:
                 if self.cache is not None:
                     await self.cache.keeper.finished()
 
-    def _take(self, flow: http.HTTPFlow) -> _Call | None:
+    def _take(self, flow: http.HTTPFlow) -> FlowCall | None:
         """The call of `flow`, which is over."""
         call = self._calls.pop(flow.id, None)
         if call is not None:
@@ -338,6 +361,7 @@ class AICache:
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         response, cache = flow.response, self.cache
+        self._front.mark(flow)
         call = self._calls.get(flow.id)
         if response is None or cache is None or call is None:
             if self._stream_all and response is not None and response.raw_content is None and not response.stream:
@@ -362,6 +386,7 @@ class AICache:
         response.stream = watched or True
 
     def response(self, flow: http.HTTPFlow) -> None:
+        mends.forget_answer(flow)
         call = self._calls.get(flow.id)
         if call is None:
             return  # a hit, or none of ours
@@ -372,6 +397,8 @@ class AICache:
         self._finish(flow, bridge.ending_of(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
+        self._uploads.break_off(flow)
+        mends.forget_answer(flow)
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:
@@ -397,4 +424,4 @@ class AICache:
 
     @property
     def _isolates_users(self) -> bool:
-        return self.cache is not None and self.cache.isolation.kind == "proxy-user"
+        return self.cache is not None and self.cache.isolation.by("proxy-user")

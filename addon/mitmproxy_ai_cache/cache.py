@@ -10,26 +10,32 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-from . import body as bodies
-from . import policy, protocols, refusals, replay
+from . import policy, protocols, reading, refusals, replay
+from .body import Body
 from .entry import Entry
 from .exchange import Exchange
 from .explaining import Explainer
 from .flight import Flight, Turn
 from .hosts import HostList, ai_hosts, is_side_traffic
-from .isolation import Isolation, Unstable, is_claim
+from .isolation import Isolation, NoPrincipal, Unstable
 from .keeping import Keeper, is_refusal
 from .key import fingerprint
+from .keyless import Claims, KeylessHosts
 from .messages import Headers, Request, Response
-from .policy import CacheControl
+from .offloop import Failed, OffLoop, Pool
+from .policy import UNREAD, CacheControl
 from .protocols.base import Call, Ending
+from .reading import Reading
 from .recent_calls import asked_of
-from .redact import credentials_of, redact_request
+from .redact import credentials_of
+from .redact.entries import hidden_url
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import Stats
 from .stores import Store, StoreError
+from .stores.cassettes.store import CassetteStore
 from .token_endpoints import token_answer
 
 logger = logging.getLogger("ai-cache")
@@ -47,7 +53,14 @@ _NO_ANSWER = ("store-timeout", "store-error")
 class Cache:
     """Answers calls from `store` and keeps what proved complete. One per proxy."""
 
-    def __init__(self, settings: Settings, store: Store, isolation: Isolation, stats: Stats | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        isolation: Isolation,
+        stats: Stats | None = None,
+        pool: Pool | None = None,
+    ) -> None:
         self.settings = settings
         self.store = store
         self.isolation = isolation
@@ -57,16 +70,21 @@ class Cache:
         self.stats = stats or Stats(store.failures, lambda: store.dropped)
         self.stats.json_lines = settings.log_format == "json"
         self.sequences = Sequences()
-        self._explainer = Explainer(settings, store, self.registry)
-        self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6))
+        self.pool = pool or Pool()
+        self.off_loop = OffLoop(settings, self.registry, self.hosts, self.pool)
+        if isinstance(store, CassetteStore):
+            store.compose_with(self.off_loop.compose)
+        self._explainer = Explainer(settings, store, self.off_loop)
+        self.keeper = Keeper(settings, store, self.stats, self.sequences, secrets.token_hex(6), self.off_loop)
         self.flights = self.keeper.flights
         self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
         self._store_works = True
-        self._warned_of_claims = False
+        self._claims = Claims()
+        self._keyless = KeylessHosts(settings.keyless_hosts)
 
     def concerns(self, method: str, host: str, path: str) -> bool:
         """Whether the head alone says that this request may be ours."""
-        return self.settings.mode != "off" and (host in self.hosts or self.registry.may_be_call(method, path))
+        return reading.concerns(self.settings, self.registry, self.hosts, method, host, path)
 
     # The request
 
@@ -78,15 +96,17 @@ class Cache:
             return exchange
         exchange.control = CacheControl.parse(sent.headers.get("cache-control"))
         try:
-            if self.settings.sequences:
-                # Before the key is made: who records with one secret and replays with another asks the same.
-                hidden = redact_request(sent, self.settings.redact)
-                exchange.request, exchange.redacted = hidden.request, bool(hidden.findings)
-                exchange.credentials = credentials_of(sent) if self.settings.stores else ()
-            exchange.call = self._identify(exchange)
-            if exchange.call is None:
+            found = await self._read(exchange, sent, proxy_user)
+            exchange.request, exchange.redacted = found.request, found.redacted
+            if self.settings.sequences and self.settings.stores:
+                exchange.credentials = credentials_of(sent)
+            exchange.call = found.call
+            if found.call is None:
+                self._no_known_call(exchange, found.kind)
                 return exchange
-            return await self._begin_call(exchange, exchange.call, sent, proxy_user)
+            return await self._begin_call(exchange, found.call, sent, proxy_user, found.key)
+        except Failed as failure:
+            return self._bypass(exchange, failure.reason)
         except Exception as error:
             # A fault of ours must not harm a request: it goes on as if we were not here, strict modes excepted.
             logger.error("ai-cache: a request could not be understood and passes uncached", exc_info=error)
@@ -94,20 +114,63 @@ class Cache:
             exchange.call = exchange.response = None
             return self._bypass(exchange, "internal-error")
 
-    async def _begin_call(self, exchange: Exchange, call: Call, sent: Request, proxy_user: str | None) -> Exchange:
-        """`sent` still has its credentials, which tell whose call this is."""
+    def begin_unread(self, exchange: Exchange, reason: str) -> Exchange:
+        """Decide on a request by its head alone: its body is too large to hold, and never comes here."""
+        request = exchange.request
+        if self.settings.mode == "off":
+            return exchange
+        exchange.control = CacheControl.parse(request.headers.get("cache-control"))
+        unread = Body("too-large")
+        concerns = self.concerns(request.method, request.host, request.path)
+        on_ai_host = request.host in self.hosts
+        exchange.call = self.registry.recognise(request, unread) if concerns else None
+        strict = self.settings.mode == "replay" or self.settings.fail_mode == "error"
+        no_call = not concerns or is_side_traffic(request.host, request.path)
+        if exchange.call is None and (no_call or (strict and not on_ai_host)):
+            self._no_call(exchange)
+            return exchange
+        if exchange.call is None and self.settings.everything:
+            exchange.call = protocols.ANYTHING.recognise(request, unread)
+        return self._bypass(exchange, reason)
+
+    async def _read(self, exchange: Exchange, sent: Request, proxy_user: str | None) -> Reading:
+        """What `sent` is. A long body is read elsewhere, see `offloop`."""
+        elsewhere = self.off_loop.wants(sent)
+        if elsewhere and not self.concerns(sent.method, sent.host, sent.path):
+            sent = replace(sent, body=None)  # nobody reads it
+            elsewhere = self.off_loop.wants(sent)
+        if not elsewhere:
+            return reading.read(sent, self.settings, self.registry, self.hosts)
+        try:
+            scope = self.isolation.scope(sent, proxy_user, self._keyless.may_share(sent.host))
+        except (Unstable, NoPrincipal):
+            scope = None  # it gets no key
+        return await self.off_loop.read(sent, scope)
+
+    async def _begin_call(
+        self, exchange: Exchange, call: Call, sent: Request, proxy_user: str | None, key: str
+    ) -> Exchange:
+        """`sent` still has its credentials, which tell whose call this is. `key` is its key where that is known."""
         request = exchange.request
         exchange.decision = policy.decide(self.settings, request, call, exchange.control)
         if reason := exchange.decision.bypass:
             return self._bypass(exchange, reason)
         try:
-            scope = self.isolation.scope(sent, proxy_user)
+            scope = self.isolation.scope(sent, proxy_user, self._keyless.may_share(request.host))
         except Unstable:
             return self._bypass(exchange, "unstable-credential")
-        self._warn_of_claims(scope)
-        parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
-        exchange.key = self._numbered(fingerprint(call, request, parts, self.settings.key_rules), exchange)
-        if self._may_collapse(exchange):
+        except NoPrincipal:
+            self._keyless.passed(request.host, self.isolation)
+            return self._bypass(exchange, "no-credential")
+        self._claims.seen(scope, self.isolation)
+        if exchange.left:
+            self._gone(exchange)  # while its body was read
+            return exchange
+        if not key:
+            parts = (*scope, policy.namespace(self.settings, request).encode("utf-8", "surrogatepass"))
+            key = fingerprint(call, request, parts, self.settings.key_rules)
+        exchange.key = self._numbered(key, exchange)
+        if policy.may_collapse(self.settings, exchange.decision, exchange.control):
             await self._answer_once(exchange, call)
         else:
             await self._look_up(exchange)
@@ -119,31 +182,14 @@ class Cache:
             self._refuse(exchange, "ai_cache_miss", message, explanation)
         return exchange
 
-    def _warn_of_claims(self, scope: tuple[bytes, ...]) -> None:
-        if not self._warned_of_claims and scope[0] == b"credential" and any(map(is_claim, scope)):
-            self._warned_of_claims = True
-            logger.warning(
-                "ai-cache: entries are kept apart by AWS account or by issuer and subject of a JWT; both are claims, "
-                "and nobody checks them on a hit. On a network you do not trust use proxyauth with "
-                "ai_cache_isolate=proxy-user"
-            )
-
-    def _identify(self, exchange: Exchange) -> Call | None:
-        """The call, or None with `exchange` saying what happens to a request that is none."""
+    def _no_known_call(self, exchange: Exchange, kind: str) -> None:
+        """What happens to a request that is no call of a protocol we know. `kind` is that of its body."""
         request = exchange.request
-        if not self.concerns(request.method, request.host, request.path):
-            self._no_call(exchange)  # its body is not even read
-            return None
-        body = bodies.read(request, self.settings.max_body)
-        if call := self.registry.recognise(request, body):
-            return call
-        if request.host not in self.hosts or is_side_traffic(request.host, request.path):
+        if not kind or not reading.is_ours(request, self.hosts):
             self._no_call(exchange)
-        elif self.settings.everything:
-            return protocols.ANYTHING.recognise(request, body)
         else:
-            self._bypass(exchange, "get" if request.method in ("GET", "HEAD") else policy.why_unrecognised(body))
-        return None
+            read = request.method in ("GET", "HEAD")
+            self._bypass(exchange, "get" if read else policy.why_unrecognised(Body(kind)))
 
     def _no_call(self, exchange: Exchange) -> None:
         """What happens to a request that is none of our business."""
@@ -158,13 +204,15 @@ class Cache:
             exchange.reason = refusal.reason
             self._refuse(exchange, refusal.code, refusal.message)
         elif self.settings.fail_mode == "warn" and request.host not in self.hosts:
-            logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(request.url))
+            logger.warning("ai-cache: %s %s is no AI call", request.method, replay.printable(hidden_url(request.url)))
 
     def _bypass(self, exchange: Exchange, reason: str) -> Exchange:
         exchange.status, exchange.reason = "BYPASS", reason
+        if self.settings.records and reason in UNREAD:
+            self.stats.unrecordable(exchange.request, reason)
         if self.settings.mode == "replay" or exchange.control.only_if_cached:
             mode = "replay" if self.settings.mode == "replay" else "only-if-cached"
-            message = f"ai-cache {mode}: this request cannot be answered from the store ({reason})."
+            message = refusals.bypass_message(mode, reason)
             self._refuse(exchange, "ai_cache_bypass", message)
         return exchange
 
@@ -253,18 +301,6 @@ class Cache:
         self.stats.hit(exchange)
 
     # Single flight
-
-    def _may_collapse(self, exchange: Exchange) -> bool:
-        """Whether an answer that is on its way may be this call's answer, too."""
-        control = exchange.control
-        return (
-            self.settings.single_flight
-            and self.settings.mode == "cache"
-            and exchange.decision.look_up
-            and exchange.decision.keep
-            and not control.only_if_cached
-            and control.max_age != 0
-        )
 
     async def _answer_once(self, exchange: Exchange, call: Call) -> None:
         """From the store or from an identical call in flight; else this one leads, or goes alone."""
@@ -390,3 +426,4 @@ class Cache:
     async def close(self) -> None:
         await self.keeper.close()
         await self.store.close()
+        await self.pool.close()

@@ -10,19 +10,18 @@ Never pickle: the bytes may come from a shared server.
 
 from __future__ import annotations
 
-import re
 import struct
 import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from .usage import Usage
+from .wire_fields import FINAL, is_name, is_value
 from .zstd import ZstdCompressor, ZstdDecompressor, ZstdError, get_frame_info
 
 _ANSWER, _REQUEST = b"AIC2", b"AIQ2"
@@ -138,7 +137,7 @@ class Entry:
             for name, value in known.items():
                 if type(value) not in _TYPES[name]:
                     raise BrokenEntry(f"{name} is no {_TYPES[name][0].__name__}")
-            if not 100 <= known["status"] < 600:
+            if known["status"] not in FINAL:
                 raise BrokenEntry("no status")
             return cls(**known)
         except _UNREADABLE as error:
@@ -209,24 +208,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
     for each in fields(Entry)
 }
 _HEAD = tuple(name for name in _TYPES if name not in ("body", "request"))
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NO_FIELD_VALUE = re.compile(r"[\0\r\n\u0100-\U0010ffff]")
-_FRAMING = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
-"""Fields that would contradict the body as it is replayed."""
 
 
 def _field(name: str, value: str) -> tuple[str, str]:
-    """A header field that cannot end before its end (RFC 9110 section 5.5). Raises ValueError, TypeError and
-    AttributeError."""
-    is_value = (value.isascii() and value.isprintable()) or not _NO_FIELD_VALUE.search(value)
-    if not (is_value and _is_field_name(name)):
+    """A field that may be replayed. Raises ValueError, TypeError and AttributeError."""
+    if not (is_value(value) and is_name(name)):
         raise ValueError("no header field")
     return name, value
-
-
-@lru_cache(1000)
-def _is_field_name(name: str) -> bool:
-    return _FIELD_NAME.fullmatch(name) is not None and name.lower() not in _FRAMING
 
 
 def _sealed(kind: bytes, *parts: bytes) -> bytes:

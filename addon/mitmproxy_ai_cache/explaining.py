@@ -6,10 +6,10 @@ import asyncio
 import logging
 
 from .exchange import Exchange
-from .explain import Miss, Recorded, lines
+from .explain import Miss, lines
 from .isolation import Isolation
+from .offloop import OffLoop, Shelf
 from .policy import namespace
-from .protocols import Registry
 from .protocols.base import Call
 from .settings import Settings
 from .stores import Store
@@ -23,11 +23,11 @@ _TIME = 30.0
 class Explainer:
     """Says what is recorded that is nearest to a request that missed, and where it differs."""
 
-    def __init__(self, settings: Settings, store: Store, registry: Registry) -> None:
+    def __init__(self, settings: Settings, store: Store, work: OffLoop) -> None:
         self._settings = settings
         self._store = store
-        self._registry = registry
-        self._recorded: Recorded | None = None
+        self._work = work
+        self._recorded: Shelf | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def lines(self, exchange: Exchange, call: Call, isolation: Isolation) -> list[str]:
@@ -38,7 +38,7 @@ class Explainer:
         try:
             async with asyncio.timeout(_TIME), self._one_at_a_time:
                 if self._recorded is None:
-                    self._recorded = Recorded([entry async for entry in self._store.entries()], self._registry)
+                    self._recorded = self._work.shelf([entry async for entry in self._store.entries()])
                 miss = Miss(
                     exchange.request,
                     call,
@@ -47,7 +47,7 @@ class Explainer:
                     exchange.key,
                     exchange.reason,
                 )
-                return lines(await asyncio.to_thread(self._recorded.explain, miss))
+                return lines(await self._recorded.explain(miss))
         except Exception as error:
             # An explanation is a courtesy: without it the miss is a miss all the same.
             logger.warning("ai-cache: a miss could not be explained", exc_info=error)

@@ -1,7 +1,8 @@
 """Isolation: whose entries a request may be answered with.
 
 A scope becomes part of the key, as a digest; the credential itself never leaves the process. No value can forge
-another's scope: the parts of a scope are length-prefixed in the key and begin with the kind of isolation.
+another's scope: the parts of a scope are length-prefixed in the key and begin with the kind of isolation. A request
+that lacks what keeps entries apart has no scope.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from .dummy_keys import is_dummy, is_no_value
 from .messages import Headers, Request
+from .safe_text import quoted
 
 CREDENTIAL_HEADERS = frozenset(
     """
@@ -44,38 +47,114 @@ _ROTATING = ("ya29.", "sk-ant-oat", "gho_", "ghu_", "ghs_", "tid=", "sess-")
 _SIGV4 = re.compile(r"AWS4-(?:HMAC|ECDSA-P256)\S* Credential=([A-Z0-9]+)/", re.ASCII)
 
 
-class Unstable(ValueError):
+class NoPrincipal(ValueError):
+    """The request does not say whose call it is."""
+
+
+class Unstable(NoPrincipal):
     """The request carries a credential that names no stable principal."""
+
+
+_FORMS = "none, credential, proxy-user or header:NAME, or several with commas, for example credential,header:x-tenant"
 
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """`kind` is `none`, `credential`, `proxy-user` or `header`; `header` names one in lower case."""
+    """`kind` is `none`, `credential`, `proxy-user` or `header`; `header` names one in lower case.
+
+    With `more` a request needs a principal of each kind.
+    """
 
     kind: str
     header: str = ""
+    more: tuple[Isolation, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Isolation:
-        """`none`, `credential`, `proxy-user`, `header:NAME`. Raises ValueError."""
-        kind, _, name = text.partition(":")
-        if kind == "header" and re.fullmatch(r"[A-Za-z0-9-]+", name):
-            return cls("header", name.lower())
-        if kind in ("none", "credential", "proxy-user") and not name:
-            return cls(kind)
-        raise ValueError(f"ai_cache_isolate is {text!r}; write none, credential, proxy-user or header:NAME")
+        """`none`, or one or more of `credential`, `proxy-user`, `header:NAME`, in any order. Raises ValueError."""
+        parts = [part.strip() for part in text.split(",")]
+        members = sorted({_member(part, text) for part in parts}, key=str)
+        if len(members) > 1 and "none" in (member.kind for member in members):
+            raise ValueError(f"ai_cache_isolate is {quoted(text)}, and none stands alone; write {_FORMS}")
+        return cls(members[0].kind, members[0].header, tuple(members[1:]))
 
-    def scope(self, request: Request, proxy_user: str | None) -> tuple[bytes, ...]:
-        """What separates this request's entries from others'. Raises `Unstable`."""
+    def __str__(self) -> str:
+        """As the option is written."""
+        own = f"{self.kind}:{self.header}" if self.header else self.kind
+        return ",".join([own, *map(str, self.more)])
+
+    @property
+    def members(self) -> tuple[Isolation, ...]:
+        return (Isolation(self.kind, self.header), *self.more) if self.more else (self,)
+
+    def by(self, kind: str) -> bool:
+        """Whether entries are kept apart by this kind of principal."""
+        return self.kind == kind or any(member.kind == kind for member in self.more)
+
+    def scope(self, request: Request, proxy_user: str | None, keyless: bool = False) -> tuple[bytes, ...]:
+        """What separates this request's entries from others'. Raises `NoPrincipal`, or `Unstable`.
+
+        With `keyless` calls without a key have a scope of their own, which they share.
+        """
+        if not self.more:
+            return self._own_scope(request, proxy_user, keyless)
+        found = [b"members"]
+        for member in self.members:
+            # A tenant's header is no key: beside others it has to be there.
+            parts = member._own_scope(request, proxy_user, keyless and member.kind == "credential")
+            found += [b"%d" % len(parts), *parts]
+        return tuple(found)
+
+    def _own_scope(self, request: Request, proxy_user: str | None, keyless: bool) -> tuple[bytes, ...]:
         if self.kind == "none":
             return (b"none",)
         if self.kind == "proxy-user":
             if proxy_user is None:
-                raise Unstable("no proxy user")
+                raise NoPrincipal("no proxy user")
             return (b"proxy-user", proxy_user.encode("utf-8", "surrogateescape"))
         if self.kind == "header":
-            return (b"header", self.header.encode(), request.headers.get(self.header).encode("utf-8", "surrogatepass"))
-        return (b"credential", *principals(request))
+            return (b"header", self.header.encode(), self._value(request, keyless).encode("utf-8", "surrogatepass"))
+        if has_credential(request):
+            return (b"credential", *principals(request))
+        if not keyless:
+            raise NoPrincipal("no credential")
+        return (b"credential",)
+
+    def _value(self, request: Request, keyless: bool) -> str:
+        """That of the header."""
+        value = request.headers.get(self.header)
+        carries_key = self.header in CREDENTIAL_HEADERS or _may_be_credential(self.header)
+        if not (is_no_value(value) or (carries_key and is_dummy(value))):
+            return value
+        if not keyless:
+            raise NoPrincipal(f"no {self.header}")
+        return ""
+
+
+def _member(part: str, text: str) -> Isolation:
+    kind, _, name = part.partition(":")
+    if kind == "header" and re.fullmatch(r"[A-Za-z0-9-]+", name):
+        return Isolation("header", name.lower())
+    if kind in ("none", "credential", "proxy-user") and not name and part == kind:
+        return Isolation(kind)
+    raise ValueError(f"ai_cache_isolate is {quoted(text)}; write {_FORMS}")
+
+
+def has_credential(request: Request) -> bool:
+    """Whether a credential of `request` may name somebody: none of them is there, is empty or is a known dummy."""
+    for name in request.headers.names():
+        if (name in CREDENTIAL_HEADERS or _may_be_credential(name)) and not is_dummy(request.headers.get(name)):
+            return True
+    for name, value in parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"):
+        if name.lower() in CREDENTIAL_PARAMETERS and not is_dummy(value):
+            return True
+        if name.lower() == "x-amz-credential" and not is_dummy(value.partition("/")[0]):
+            return True
+    return False
+
+
+def _may_be_credential(name: str) -> bool:
+    return name in _ALSO_PRINCIPALS or (_LOOKS_SECRET.search(name) is not None and name not in _NO_CREDENTIAL)
 
 
 def principals(request: Request) -> tuple[bytes, ...]:

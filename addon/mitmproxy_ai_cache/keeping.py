@@ -6,34 +6,37 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 from . import content_coding, gate, policy, replay, usage
 from .capture import Capture
+from .cassette.leaks import HoldsSecret, unwritten
 from .entry import Entry, tokens_of
 from .exchange import Exchange
 from .flight import Flights, LiveStream
 from .key import counting_headers, public_query
 from .messages import Headers, Request
+from .offloop import LARGE, Failed, OffLoop
 from .protocols.base import Answer, Call, Ending, Verdict
-from .redact import Pattern, redact, redact_fields
+from .redact import Pattern
+from .redact.entries import hidden
 from .sequences import Sequences, base, nth, number
 from .settings import Settings
 from .stats import GIVEN_UP, Stats
 from .stores import Store, StoreError
 from .stores.cassettes.store import CassetteStore
+from .wire_fields import FINAL, is_value
 
 logger = logging.getLogger("ai-cache")
-
-_IN_THREAD_FROM = 256 * 1024
-"""Bytes: to judge and to pack a longer answer takes milliseconds and leaves the event loop."""
 
 
 class Keeper:
     """Keeps in `store` what proved complete, and tells those who wait for it. `run` names the life of this proxy."""
 
-    def __init__(self, settings: Settings, store: Store, stats: Stats, sequences: Sequences, run: str) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, stats: Stats, sequences: Sequences, run: str, work: OffLoop
+    ) -> None:
         self.settings = settings
+        self._work = work
         self.store = store
         self.stats = stats
         self.sequences = sequences
@@ -52,7 +55,7 @@ class Keeper:
         call = exchange.call
         if not exchange.key or call is None:
             return None
-        worth = exchange.decision.keep and (status == 200 or self.settings.records)
+        worth = exchange.decision.keep and (status == 200 or (self.settings.records and status in FINAL))
         if worth and exchange.flight is not None and call.stream:
             stream = LiveStream(self.settings.max_body, _live_headers(headers))
             exchange.capture = stream
@@ -69,6 +72,8 @@ class Keeper:
         `body` is None where it was not captured; `why_not` says why it must not be kept.
         """
         exchange.ended = time.monotonic()
+        if not why_not and body is not None and _is_short(exchange, headers, body):
+            why_not = "truncated"
         whole = ending is not Ending.ABORTED
         if exchange.capture is not None and (whole or not isinstance(exchange.capture, LiveStream)):
             exchange.capture.close(whole)
@@ -77,6 +82,8 @@ class Keeper:
             self.stats.hit(exchange)
         elif body is None or why_not or not exchange.key:
             reason = why_not or self._why_uncaptured(exchange)
+            if reason == "too-large" and self.settings.records:
+                self.stats.unrecordable(exchange.request, reason)
             self.fail(exchange, whole=whole, hopeless=bool(why_not), left=exchange.left)
             self._ask_again(exchange)
             self.stats.forwarded(exchange, reason)
@@ -107,12 +114,11 @@ class Keeper:
         await asyncio.sleep(0)  # tasks are eager: let the last chunk go first
         call = exchange.call
         assert call is not None
-        arguments = (call, exchange.status_code, headers, body, ending, self.settings.max_body)
         try:
-            if len(body) >= _IN_THREAD_FROM:
-                answer, verdict = await asyncio.to_thread(judge, *arguments)
-            else:
-                answer, verdict = judge(*arguments)
+            answer, verdict, issued = await self._judged(call, exchange.status_code, headers, body, ending)
+        except Failed as failure:
+            self._not_kept(exchange, failure)
+            return
         except Exception as error:
             # What a gate stumbles over is no answer to keep.
             logger.error("ai-cache: an answer could not be judged and is not kept", exc_info=error)
@@ -126,19 +132,58 @@ class Keeper:
             self._ask_again(exchange)
             self.stats.forwarded(exchange, reason)
             return
-        entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run)
+        entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run, issued)
         if self.settings.sequences:
-            patterns = (*self.settings.redact, *exchange.credentials)
-            entry = await asyncio.to_thread(without_secrets, entry, patterns)
-        stored = await self._put(entry)
+            try:
+                entry = await self._without_secrets(entry, exchange.credentials)
+                stored = await self._record(entry, exchange.credentials)
+            except Failed as failure:
+                self._not_kept(exchange, failure)
+                return
+        else:
+            stored = await self._put(entry)
         self.land(exchange, entry)
         self.stats.forwarded(exchange, "stored" if stored else GIVEN_UP, entry)
         if stored and self.settings.mode == "refresh" and number(entry.key) == 1:
             await self._forget_tail(entry, self.sequences_of(exchange))
 
+    async def _judged(
+        self, call: Call, status: int, headers: Headers, body: bytes, ending: Ending
+    ) -> tuple[Answer, Verdict, str]:
+        limit = self.settings.max_body
+        if not self._work.wants_answer(headers, body):
+            return judge(call, status, headers, body, ending, limit)
+        judged = await self._work.judge(call, status, headers, body, ending)
+        if judged is not None:
+            return judged
+        return await asyncio.to_thread(judge, call, status, headers, body, ending, limit)
+
+    async def _without_secrets(self, entry: Entry, credentials: tuple[Pattern, ...]) -> Entry:
+        if self._work.wants_redaction(entry):
+            return await self._work.without_secrets(entry, credentials)
+        return await asyncio.to_thread(hidden, entry, (*self.settings.redact, *credentials))
+
+    def _not_kept(self, exchange: Exchange, failure: Failed) -> None:
+        """An answer that could not be judged or redacted."""
+        self.fail(exchange, hopeless=True)
+        self._ask_again(exchange)
+        self.stats.forwarded(exchange, failure.reason)
+
+    async def _record(self, entry: Entry, credentials: tuple[Pattern, ...]) -> bool:
+        """Put a recording, unless a secret is left in it; cassettes look at their finished text."""
+        if isinstance(self.store, CassetteStore):
+            return self.store.put_recording(entry, credentials)
+        leaks = await self._work.leaks(entry, credentials)
+        if not leaks:
+            return await self._put(entry)
+        self.store.failures["secret"] += 1
+        self.stats.unwritten.append(unwritten(entry, HoldsSecret(leaks)))
+        logger.warning("ai-cache: not recorded: %s", self.stats.unwritten[-1])
+        return False
+
     async def _put(self, entry: Entry) -> bool:
         packed = None
-        if self.store.packs and len(entry.body) + len(entry.request) >= _IN_THREAD_FROM:
+        if self.store.packs and len(entry.body) + len(entry.request) >= LARGE:
             with suppress(TypeError, ValueError):  # which `put` counts
                 packed = await asyncio.to_thread(self.store.pack, entry)
         return self.store.put(entry, packed)
@@ -203,23 +248,32 @@ def is_refusal(status: int) -> bool:
     return status == 429 or status >= 500
 
 
-def judge(call: Call, status: int, headers: Headers, body: bytes, ending: Ending, limit: int) -> tuple[Answer, Verdict]:
-    """The answer with its content coding undone, at most `limit` bytes of it, and the verdict."""
+def judge(
+    call: Call, status: int, headers: Headers, body: bytes, ending: Ending, limit: int
+) -> tuple[Answer, Verdict, str]:
+    """The answer with its content coding undone, at most `limit` bytes of it, the verdict, and the id it issued."""
     content_type = headers.get("content-type")
     try:
         decoded = content_coding.decode(body, headers.get("content-encoding"), limit)
     except content_coding.UnknownCoding:
-        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", "unknown-coding")
+        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", "unknown-coding"), ""
     except content_coding.TooLarge:
-        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", "too-large")
+        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", "too-large"), ""
     if not decoded.complete and ending is Ending.CLEAN:
         ending = Ending.ABORTED
     answer = Answer(status, content_type, decoded.body, ending)
-    return answer, gate.verdict(call, answer)
+    return answer, gate.verdict(call, answer), call.protocol.issued(answer)
 
 
 def entry_of(
-    exchange: Exchange, call: Call, headers: Headers, answer: Answer, verdict: Verdict, settings: Settings, run: str
+    exchange: Exchange,
+    call: Call,
+    headers: Headers,
+    answer: Answer,
+    verdict: Verdict,
+    settings: Settings,
+    run: str,
+    issued: str,
 ) -> Entry:
     """What is stored of an exchange that has ended."""
     request = exchange.request
@@ -245,20 +299,11 @@ def entry_of(
         live=call.live,
         namespace=policy.namespace(settings, request),
         run=run,
-        issued=call.protocol.issued(answer),
+        issued=issued,
         **tokens_of(verdict.usage if verdict.usage.total else usage.from_headers(headers)),
         first_byte=exchange.first_byte,
         total=exchange.seconds(),
     )
-
-
-def without_secrets(entry: Entry, patterns: tuple[Pattern, ...]) -> Entry:
-    """A recording's answer as it may be kept; its request was redacted before it had a key."""
-    body = redact(entry.body, patterns)
-    headers, found = redact_fields(entry.headers, patterns)
-    if not (found or any(finding.changed for finding in body.findings)):
-        return entry
-    return replace(entry, body=body.data, headers=headers, redacted=True)
 
 
 def _live_headers(headers: Headers) -> Headers:
@@ -269,8 +314,17 @@ def _live_headers(headers: Headers) -> Headers:
     return Headers(fields)
 
 
+def _is_short(exchange: Exchange, headers: Headers, body: bytes) -> bool:
+    """Whether the provider announced more bytes than it sent. What came may look whole and lack its end."""
+    declared = headers.get("content-length")
+    if not (declared.isascii() and declared.isdecimal()) or len(declared) > 18:
+        return False
+    has_body = exchange.request.method != "HEAD" and exchange.status_code not in (204, 304)
+    return has_body and len(body) < int(declared)
+
+
 def _request_headers(call: Call, request: Request, more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     fields = dict(counting_headers(call, request, more))
     if content_type := request.headers.get("content-type"):
         fields["content-type"] = content_type
-    return tuple(fields.items())
+    return tuple((name, value) for name, value in fields.items() if is_value(value))

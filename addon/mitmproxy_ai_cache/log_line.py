@@ -11,6 +11,7 @@ import orjson
 
 from . import replay, units
 from .exchange import Exchange
+from .redact.entries import hidden_url
 from .replay import printable
 from .usage import NONE, Usage
 
@@ -25,7 +26,7 @@ def text(exchange: Exchange, note: str, usage: Usage = NONE) -> str:
         words += [call.protocol.name, printable(call.model or "-", 60), "stream" if call.stream else "whole"]
         words.append(printable(request.host, 80))
     else:
-        words += [printable(request.method, 10), printable(request.url)]
+        words += [printable(request.method, 10), printable(hidden_url(request.url))]
     if exchange.reason and exchange.reason != "no-entry":
         words.append(f"({printable(exchange.reason)})")
     if exchange.status_code and exchange.status_code != 200:
@@ -55,7 +56,7 @@ def as_json(exchange: Exchange, note: str, usage: Usage = NONE, saved_seconds: f
         "stream": call.stream if call is not None else None,
         "method": printable(request.method, 10),
         "host": printable(request.host, 80),
-        "url": printable(request.url),
+        "url": printable(hidden_url(request.url)),
         "http_status": exchange.status_code or None,
         "age_seconds": round(exchange.age, 3) if exchange.entry is not None else None,
         "total_ms": round(exchange.seconds() * 1000, 3),

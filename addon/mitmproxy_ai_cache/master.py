@@ -26,6 +26,7 @@ from mitmproxy.addons import (
 from . import log_line, tuning
 from .addon import AICache
 from .hosts import HostList
+from .safe_text import safe_name
 from .tunnels import OuterCredentials, Tunnels
 
 
@@ -37,7 +38,7 @@ class ProxyMaster(master.Master):
         super().__init__(options.Options())
         self.cache_addon = AICache(announce, stream_all=True)
         self.listening = asyncio.Event()
-        self._errors = errorcheck.ErrorCheck()
+        self._errors = _ErrorCheck()
         self.addons.add(
             core.Core(),
             block.Block(),
@@ -60,7 +61,8 @@ class ProxyMaster(master.Master):
             name = assignment.partition("=")[0]
             if name not in self.options:
                 raise exceptions.OptionsError(
-                    f"there is no option {name!r}; ai-cache options lists ours, mitmdump --options those of mitmproxy"
+                    f"there is no option {safe_name(name)!r}; ai-cache options lists ours, "
+                    "mitmdump --options those of mitmproxy"
                 )
         self.options.set(*assignments)
 
@@ -70,6 +72,12 @@ class ProxyMaster(master.Master):
         await super().running()
         if not self._errors.logger.has_errored:  # else `run` ends in a moment
             self.listening.set()
+
+    @property
+    def complaints(self) -> list[str]:
+        """What was logged as an error while it started."""
+        plain = _Plain()
+        return [plain.format(record).removeprefix("ai-cache: ") for record in self._errors.logger.has_errored]
 
     def stop(self) -> None:
         """Let `run` come to its end."""
@@ -84,8 +92,20 @@ class ProxyMaster(master.Master):
         return host, port
 
 
-def quiet_logs(level: int, json_lines: bool = False) -> None:
-    """Our own lines on stderr at `level`; mitmproxy's only from warnings on."""
+class _ErrorCheck(errorcheck.ErrorCheck):
+    """Ends a proxy that does not start. What it has to say is in `complaints`."""
+
+    name = "errorcheck"
+    """As mitmproxy's master asks for it."""
+
+    async def shutdown_if_errored(self) -> None:
+        await asyncio.sleep(0)
+        if self.logger.has_errored:
+            raise SystemExit(1)
+
+
+def quiet_logs(level: int, json_lines: bool = False) -> logging.Handler:
+    """Our own lines on stderr at `level`; mitmproxy's only from warnings on. Gives what writes them."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if json_lines else _Plain())
     root = logging.getLogger()
@@ -93,6 +113,7 @@ def quiet_logs(level: int, json_lines: bool = False) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # connections that are cut when the loop ends
     logging.getLogger("ai-cache").setLevel(level)
+    return handler
 
 
 class _Plain(logging.Formatter):

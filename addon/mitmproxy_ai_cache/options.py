@@ -8,22 +8,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from .places import cache_directory
 from .profiles import PROFILES
+from .safe_text import SECRETS as SECRETS
 
 MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 
 
-SECRETS = ("ai_cache_secret", "ai_cache_encryption_key", "ai_cache_dashboard_password")
-"""Options whose values are never shown, and are better set in the environment."""
-
 LOG_FORMATS = ("text", "json")
 
 REPEATS = ("last", "first", "error")
+
+OWN_NAMES = ("host.docker.internal", "host.containers.internal")
+"""What containers call their host. `.internal` is nobody's in the public DNS, so no web page can point it here."""
 
 LIST = Sequence[str]
 """The type of options that may be given several times, as mitmproxy writes it."""
@@ -41,7 +40,7 @@ class Option:
 
 def default_store() -> str:
     """The URL of the default store: SQLite in the user's cache directory."""
-    return f"sqlite:///{Path(platformdirs.user_cache_dir('ai-cache')) / 'cache.sqlite3'}"
+    return f"sqlite:///{cache_directory() / 'cache.sqlite3'}"
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -101,7 +100,15 @@ OPTIONS: tuple[Option, ...] = (
         "ai_cache_max_body",
         str,
         "10m",
-        "Largest request or answer that is cached. Larger ones pass through, nothing of them is held.",
+        "Largest request or answer that is cached. Larger ones pass through, nothing of them is held. A request that "
+        "comes without a Content-Length is held up to this size first.",
+    ),
+    Option(
+        "ai_cache_max_pending",
+        str,
+        "256m",
+        "How much of all requests together is held while they are being sent. The request that would exceed it passes "
+        "through uncached; in replay it is refused.",
     ),
     Option(
         "ai_cache_lookup_timeout",
@@ -142,7 +149,17 @@ OPTIONS: tuple[Option, ...] = (
         "auto",
         "Whose entries may answer. none: everybody's. credential: those of the same API key, JWT subject or AWS "
         "account. proxy-user: those of the same user in HTTPS_PROXY=http://USER:x@host. header:NAME: those with the "
-        "same value of a header. auto: none while the proxy listens on loopback alone, else credential.",
+        "same value of a header. Several with commas (credential,header:x-tenant): those that agree in all of them. A "
+        "call that lacks one passes uncached (no-credential). auto: none while the proxy listens on loopback alone, "
+        "else credential. Cassettes are always everybody's.",
+    ),
+    Option(
+        "ai_cache_keyless_hosts",
+        LIST,
+        (),
+        "Hosts (exact names, for example ollama) whose calls without an API key may share entries with each other. "
+        "Elsewhere they pass uncached where ai_cache_isolate keeps entries apart. Known dummy keys such as EMPTY or "
+        "ollama count as none.",
     ),
     Option("ai_cache_namespace", str, "", "Keeps entries apart, for example per project or branch."),
     Option(
@@ -265,6 +282,21 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "What the status page asks for, with any user name. Better set in AI_CACHE_DASHBOARD_PASSWORD than on a "
         "command line.",
+    ),
+    Option(
+        "ai_cache_own_names",
+        LIST,
+        OWN_NAMES,
+        "Names (no globs) under which the proxy answers for itself, base URLs included, beside loopback names, the "
+        "address a call came in at, names without a dot, and ai-cache.internal. Under any other name it answers only "
+        "/healthz and /ca.pem. What you write replaces the default.",
+    ),
+    Option(
+        "ai_cache_browser_origins",
+        LIST,
+        (),
+        "Pages that may use base URLs, as exact origins: http://localhost:5173, app://obsidian.md, or null. Desktop "
+        "apps and web apps under development need it; the proxy answers no other page.",
     ),
     Option(
         "ai_cache_eager",

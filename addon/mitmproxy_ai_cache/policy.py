@@ -18,6 +18,10 @@ OUR_HEADERS = (TTL_HEADER, NAMESPACE_HEADER)
 """Request headers that are ours: read, then taken off before forwarding."""
 
 
+UNREAD = ("request-too-large", "uploads-too-large")
+"""Why a request is not read whole, and so cannot be recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheControl:
     """The request directives of RFC 9111 section 5.2.1 that we act on."""
@@ -64,6 +68,18 @@ def decide(settings: Settings, request: Request, call: Call, control: CacheContr
         look_up=settings.looks_up and not no_cache,
         keep=settings.stores and not control.no_store,
         reason="refresh" if refresh else "no-cache" if no_cache else "",
+    )
+
+
+def may_collapse(settings: Settings, decision: Decision, control: CacheControl) -> bool:
+    """Whether an answer that is on its way may be this call's answer, too."""
+    return (
+        settings.single_flight
+        and settings.mode == "cache"
+        and decision.look_up
+        and decision.keep
+        and not control.only_if_cached
+        and control.max_age != 0
     )
 
 

@@ -11,6 +11,7 @@ from .entry import Entry
 from .isolation import Isolation
 from .key import SCHEMA, fingerprint
 from .messages import Headers, Request
+from .redact import redact_request, redaction_rules
 from .settings import Settings
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -20,13 +21,14 @@ _ANY_SIZE = 1 << 31
 def key_of(settings: Settings) -> Callable[[Entry], str]:
     """Gives the key of a recorded request, without its place in a sequence.
 
-    Recordings are everybody's: no isolation. An entry does not keep its Host header; it is that of its URL.
+    Recordings are everybody's: no isolation. An entry does not keep its Host header; it is that of its URL. What
+    today's rules find is replaced, as in the request that is looked up: older rules may have found less.
     """
     registry = protocols.standard(settings.no_done_hosts)
     scope = Isolation("none")
 
     def key(entry: Entry) -> str:
-        request = request_of(entry)
+        request = redact_request(request_of(entry), settings.redact).request
         body = bodies.read(request, _ANY_SIZE)
         call = registry.recognise(request, body) if entry.protocol != protocols.ANYTHING.name else None
         parts = (*scope.scope(request, None), entry.namespace.encode("utf-8", "surrogatepass"))
@@ -38,7 +40,8 @@ def key_of(settings: Settings) -> Callable[[Entry], str]:
 def rules_of(settings: Settings) -> str:
     """A short text that changes whenever keys may."""
     rules = settings.key_rules
-    told = f"{SCHEMA!r} {rules!r} {settings.no_done_hosts!r}".encode() + rules.secret
+    told = f"{SCHEMA!r} {rules!r} {settings.no_done_hosts!r} {settings.redact!r} {redaction_rules()}".encode()
+    told += rules.secret
     return hashlib.sha256(told).hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ from .exchange import Exchange
 from .messages import Request, Response
 from .protocols.anything import error_for_host
 from .protocols.base import Call, json_response
+from .redact.entries import hidden_url
 from .settings import Settings
 
 MISS_STATUS = 424
@@ -40,7 +41,9 @@ def of_no_call(settings: Settings, request: Request, on_ai_host: bool, allowed: 
         )
         return Refusal("not-an-ai-host", "ai_cache_replay", message)
     if settings.fail_mode == "error" and not on_ai_host:
-        message = f"ai-cache: {request.method} {request.url} is no AI call, and ai_cache_fail_mode is error."
+        message = (
+            f"ai-cache: {request.method} {hidden_url(request.url)} is no AI call, and ai_cache_fail_mode is error."
+        )
         return Refusal("not-an-ai-call", "ai_cache_not_an_ai_call", message)
     return None
 
@@ -55,7 +58,7 @@ def miss_message(settings: Settings, exchange: Exchange, call: Call, explanation
     why = "only-if-cached" if settings.mode != "replay" else "replay"
     return (
         f"ai-cache {why}: no stored answer for this {call.protocol.name}{model} request "
-        f"(key {replay.short(exchange.key)}, {request.method} {request.url}, {exchange.reason}). "
+        f"(key {replay.short(exchange.key)}, {request.method} {hidden_url(request.url)}, {exchange.reason}). "
         + ("Record it with ai_cache_mode=record." if why == "replay" else "")
     ).strip()
 
@@ -75,3 +78,20 @@ def proxy_user_required() -> Response:
         {"error": {"message": "ai-cache isolates by proxy user; set HTTPS_PROXY=http://USER:x@host:port", "code": 407}},
         [("proxy-authenticate", 'Basic realm="ai-cache"')],
     )
+
+
+def too_large() -> Response:
+    """To a request that is for the proxy itself, or comes before its store is open."""
+    message = "ai-cache: this request is larger than ai_cache_max_body; send less, or raise that option"
+    return json_response(413, {"error": {"message": message, "code": "ai_cache_too_large"}})
+
+
+def bypass_message(mode: str, reason: str) -> str:
+    """Why a call that is not looked up cannot be answered."""
+    message = f"ai-cache {mode}: this request cannot be answered from the store ({reason})."
+    mend = {
+        "request-too-large": " It is larger than ai_cache_max_body; raise that option, and record again.",
+        "uploads-too-large": " Requests that are being sent hold all of ai_cache_max_pending; raise it, or send fewer.",
+        "no-credential": " It does not say whose it is (ai_cache_isolate); send a key, or see ai_cache_keyless_hosts.",
+    }
+    return message + mend.get(reason, "")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from .entry import Entry
 from .messages import Headers, Response
+from .wire_fields import is_value, unfolded
 
 _KEPT = frozenset(
     """
@@ -26,8 +27,9 @@ _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
 def kept_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """The fields of an answer that are stored with it."""
-    return tuple((name.lower(), value) for name, value in headers if name.lower() in _KEPT)
+    """The fields of an answer that are stored with it: never one that would be two lines."""
+    kept = ((name.lower(), unfolded(value)) for name, value in headers if name.lower() in _KEPT)
+    return tuple((name, value) for name, value in kept if is_value(value))
 
 
 def response(entry: Entry, extra: Iterable[tuple[str, str]] = ()) -> Response:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import units
+from . import own_names, units
+from .addresses import is_loopback
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
-from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, default_store
-from .own_address import is_loopback
+from .keyless import parse_host
+from .options import LOG_FORMATS, MODES, OPTIONS, OWN_NAMES, REPEATS, default_store
 from .profiles import named
 from .redact import Pattern, parse_pattern
+from .safe_text import may_hold_password, quoted, replaced, safe_url
 from .stores import CASSETTES, REDIS
 from .stores.redis import url as redis_url
 from .vault import Vault
@@ -29,6 +31,8 @@ class Settings:
     """What the options say, checked. Sizes in bytes, times in seconds."""
 
     store: str = ""
+    store_named: bool = False
+    """Whether somebody named it. The default may be replaced where it cannot be written."""
     mode: str = "cache"
     """Never `auto`."""
     mode_why: str = ""
@@ -40,6 +44,7 @@ class Settings:
     max_size: int = 1 << 30
     near_size: int = 64 << 20
     max_body: int = 10 << 20
+    max_pending: int = 256 << 20
     lookup_timeout: float = 0.25
     hosts: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
@@ -48,6 +53,7 @@ class Settings:
     bypass_on: tuple[tuple[str, str], ...] = ()
     isolate: Isolation | None = None
     """None is `auto`."""
+    keyless_hosts: frozenset[str] = frozenset()
     namespace: str = ""
     vault: Vault | None = None
     samples: int = 1
@@ -64,6 +70,10 @@ class Settings:
     dashboard: tuple[str, int] | None = None
     """Where the status page listens."""
     dashboard_password: str = ""
+    own_names: tuple[str, ...] = OWN_NAMES
+    """What clients may call the proxy, beside the names that are always its own."""
+    browser_origins: frozenset[str] = frozenset()
+    """Pages that may use base URLs, in lower case."""
     log_format: str = "text"
 
     @property
@@ -85,6 +95,11 @@ class Settings:
         return self.mode == "record" or (self.mode == "refresh" and self.store.startswith(CASSETTES))
 
     @property
+    def needs_store(self) -> bool:
+        """Whether nothing goes on without the store: a replay, and a recording into a store that somebody named."""
+        return self.mode == "replay" or (self.records and self.store_named)
+
+    @property
     def sequences(self) -> bool:
         """Whether the n-th identical request of a run has an answer of its own."""
         return self.mode in ("record", "refresh", "replay")
@@ -103,6 +118,7 @@ class Settings:
         given["mode"] = mode
         return cls(
             store=store,
+            store_named=bool(given["store"]),
             mode=mode,
             mode_why=why,
             ttl=check.using("ttl", units.duration),
@@ -112,6 +128,7 @@ class Settings:
             max_size=check.using("max_size", units.size),
             near_size=check.using("near_size", units.size),
             max_body=check.using("max_body", units.size),
+            max_pending=check.using("max_pending", units.size),
             lookup_timeout=check.lookup_timeout(),
             hosts=tuple(given["hosts"]),
             allow_hosts=tuple(given["allow_hosts"]),
@@ -119,6 +136,7 @@ class Settings:
             fail_mode=check.choice("fail_mode", ("skip", "warn", "error")),
             bypass_on=check.each("bypass_on", _bypass_rule),
             isolate=None if given["isolate"] == "auto" else check.using("isolate", Isolation.parse, prefix=False),
+            keyless_hosts=frozenset(check.each("keyless_hosts", parse_host)),
             namespace=given["namespace"],
             vault=check.using("encryption_key", lambda text: Vault.parse(text) if text else None),
             samples=check.samples(),
@@ -141,6 +159,8 @@ class Settings:
             tune_mitmproxy=given["tune_mitmproxy"],
             dashboard=check.dashboard(),
             dashboard_password=given["dashboard_password"],
+            own_names=check.each("own_names", own_names.parse_name, prefix=True),
+            browser_origins=frozenset(check.each("browser_origins", own_names.parse_origin, prefix=True)),
             log_format=check.choice("log_format", LOG_FORMATS),
         )
 
@@ -155,7 +175,10 @@ class _Check:
         try:
             return parse(self.given[name])
         except ValueError as error:
-            raise SettingsError(f"ai_cache_{name}: {error}" if prefix else str(error)) from None
+            said, value = str(error), self.given[name]
+            for text in [value] if isinstance(value, str) else value:
+                said = replaced(said, text, safe_url(text)) if may_hold_password(text) else said
+            raise SettingsError(f"ai_cache_{name}: {said}" if prefix else said) from None
 
     def each[T](self, name: str, parse: Callable[[str], T], prefix: bool = False) -> tuple[T, ...]:
         return self.using(name, lambda values: tuple(parse(value) for value in values), prefix)
@@ -163,7 +186,7 @@ class _Check:
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         value: str = self.given[name]
         if value not in choices:
-            raise SettingsError(f"ai_cache_{name} is {value!r}; write one of {', '.join(choices)}")
+            raise SettingsError(f"ai_cache_{name} is {quoted(value)}; write one of {', '.join(choices)}")
         return value
 
     def samples(self) -> int:
@@ -190,8 +213,8 @@ class _Check:
         if not text:
             return None
         host, _, port = text.rpartition(":")
-        if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-            raise SettingsError(f"ai_cache_dashboard is {text!r}; write HOST:PORT, for example 127.0.0.1:8485")
+        if not host or may_hold_password(text) or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            raise SettingsError(f"ai_cache_dashboard is {quoted(text)}; write HOST:PORT, for example 127.0.0.1:8485")
         host = host.strip("[]")
         if not (is_loopback(host) or self.given["dashboard_password"]):
             raise SettingsError(
@@ -211,7 +234,7 @@ class _Check:
             return url
         if not url.startswith(("sqlite:///", "memory:", CASSETTES)) or url in ("sqlite:///", CASSETTES):
             raise SettingsError(
-                f"ai_cache_store is {url.partition('://')[0]!r}...; write sqlite:///PATH (an absolute path begins "
+                f"ai_cache_store is {quoted(url)}; write sqlite:///PATH (an absolute path begins "
                 f"sqlite:////), cassettes:DIR, memory:, or one for a team: {redis_url.FORMS}"
             )
         return url
@@ -220,5 +243,5 @@ class _Check:
 def _bypass_rule(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name.strip():
-        raise ValueError(f"ai_cache_bypass_on has {text!r}; write HEADER=VALUE, for example x-no-cache=1")
+        raise ValueError(f"ai_cache_bypass_on has {quoted(text)}; write HEADER=VALUE, for example x-no-cache=1")
     return name.strip().lower(), value.strip()

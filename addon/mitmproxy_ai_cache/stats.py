@@ -12,8 +12,10 @@ from .entry import Entry
 from .exchange import Exchange
 from .flight import LiveStream
 from .histogram import CALL, LOOK_UP, Histogram
+from .messages import Request
 from .protocols.base import Ending
 from .recent_calls import Recent
+from .redact.entries import hidden_url
 from .savings import Ledger, Row, Saved
 from .usage import NONE, Usage
 
@@ -88,6 +90,8 @@ class Stats:
         """The first ones of them."""
         self.tokens: Counter[str] = Counter()
         """Token endpoints that were answered here, by host."""
+        self.not_recordable: list[str] = []
+        """The first calls that are too large to record, each with what is."""
         self.refused_upgrades = 0
         self.connections = 0
         """Connections of clients to the proxy."""
@@ -95,6 +99,8 @@ class Stats:
         """Connections that were let through unread, by host."""
         self.distrust: Counter[str] = Counter()
         """Clients that did not trust our certificate, by host."""
+        self.unwritten: list[str] = []
+        """Answers that were not recorded, for a secret could not be taken out of them."""
         self._served: Counter[str] = Counter()
         self.recent = Recent()
         """The last calls, for the status page."""
@@ -148,6 +154,14 @@ class Stats:
                 tell(entry)
             stream.to_land.clear()
 
+    def unrecordable(self, request: Request, reason: str) -> None:
+        """A call that is too large to record. `reason`: `too-large` is its answer, all others are its request."""
+        what = "its answer is" if reason == "too-large" else "its request is"
+        option = "ai_cache_max_pending" if reason == "uploads-too-large" else "ai_cache_max_body"
+        if len(self.not_recordable) < _EXPLAINED:
+            url = replay.printable(request.url, 200)
+            self.not_recordable.append(f"{request.method} {url}: {what} too large to record; raise {option}")
+
     def answered_locally(self, host: str) -> None:
         """A token endpoint that a replay answered itself."""
         _count_bounded(self.tokens, host)
@@ -189,7 +203,7 @@ class Stats:
     def upgrade_refused(self, host: str, path: str) -> None:
         """A WebSocket that was answered with 426."""
         self.refused_upgrades += 1
-        logger.info("ai-cache: REFUSED WebSocket to %s%s", replay.printable(host), replay.printable(path))
+        logger.info("ai-cache: REFUSED WebSocket to %s%s", replay.printable(host), replay.printable(hidden_url(path)))
 
     def _log(self, exchange: Exchange, note: str, usage: Usage = NONE, sooner: float = 0.0) -> None:
         if logger.isEnabledFor(logging.INFO):
@@ -291,6 +305,7 @@ class Stats:
             "reasons": {f"{status} {reason}": count for (status, reason), count in self.reasons.items()},
             "stored": stored,
             "not_stored": dict(not_stored),
+            "too_large": list(self.not_recordable),
             "store_failures": dict(self.store_failures),
             "saved": self.totals().saved.as_json(),
             "refused": dict(self.refused),

@@ -15,7 +15,9 @@ def store_of(settings: Settings, writable: bool | None = None) -> Store:
     """Not opened yet. Written to where the mode does, unless `writable` says otherwise."""
     writes = settings.stores if writable is None else writable
     if settings.store.startswith(CASSETTES):
-        return CassetteStore(settings.store, directory_of(settings), key_of(settings), rules_of(settings), writes)
+        return CassetteStore(
+            settings.store, directory_of(settings), key_of(settings), rules_of(settings), writes, settings.redact
+        )
     return for_url(settings.store, settings.max_size, writes, settings.near_size, settings.vault)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import certifi
-import platformdirs
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
+
+from . import bundles
+from .authority import CERTIFICATE, KEY, make_authority, write_whole
+from .places import data_directory
 
 CA_VARIABLES = (
     "SSL_CERT_FILE",
@@ -28,8 +32,8 @@ CA_VARIABLES = (
 )
 """Variables that replace a client's roots: they get the bundle."""
 
-CERTIFICATE, KEY, BUNDLE, JAVA_STORE = "mitmproxy-ca-cert.pem", "mitmproxy-ca.pem", "ca-bundle.pem", "ca-bundle.p12"
-"""Files in the directory of the authority."""
+BUNDLE, JAVA_STORE = "ca-bundle.pem", "ca-bundle.p12"
+"""Files in the directory of the authority for clients that `env` and `serve` set up. A run has bundles of its own."""
 
 JAVA_PASSWORD = "changeit"  # noqa: S105 what every JVM has; the store holds no secret
 
@@ -41,66 +45,101 @@ SYSTEM_BUNDLES = (
 )
 """Debian, Fedora, Alpine and macOS, SUSE."""
 
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The files that a client trusts: our certificate, and the bundle that has it and all others."""
+
+    certificate: Path
+    bundle: Path
+
+
 _MARK = b"-----BEGIN CERTIFICATE-----"
 
 
 def directory() -> Path:
     """Where our certificate authority lives, per user."""
-    return Path(platformdirs.user_data_dir("ai-cache")) / "ca"
-
-
-def make_authority(confdir: Path) -> Path:
-    """The certificate of the authority in `confdir`, made on first use; only its owner can read the private key."""
-    confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    certificate = confdir / CERTIFICATE
-    if not (certificate.exists() and (confdir / KEY).exists()):
-        from mitmproxy import certs  # takes long to import, and mostly there is nothing to make
-
-        certs.CertStore.from_store(confdir, "mitmproxy", 2048)
-    return certificate
+    return data_directory() / "ca"
 
 
 def write_bundle(confdir: Path, certificate: Path, environ: Mapping[str, str]) -> Path:
-    """One file with the system's roots, what the CA variables of `environ` name already, and ours."""
+    """One file with the system's roots, what the CA variables of `environ` name already, and ours.
+
+    Its name is the hash of its content, so that nobody with other variables replaces it.
+    """
     named = [environ[name] for name in (*CA_VARIABLES, "NODE_EXTRA_CA_CERTS") if environ.get(name)]
     system = [path for path in SYSTEM_BUNDLES if os.path.isfile(path)][:1]
-    bundle = confdir / BUNDLE
     content = b"\n".join(_certificates([certifi.where(), *system, *named, str(certificate)])) + b"\n"
-    if not bundle.exists() or bundle.read_bytes() != content:
-        _write(bundle, content)
-    return bundle
+    return bundles.write(confdir, content)
 
 
-def write_java_store(confdir: Path) -> Path:
-    """The bundle as a trust store for Java, made anew when the bundle is newer."""
-    bundle, store = confdir / BUNDLE, confdir / JAVA_STORE
-    if not store.exists() or store.stat().st_mtime < bundle.stat().st_mtime:
-        found = []
-        for number, pem in enumerate(_certificates([str(bundle)])):
-            with suppress(ValueError), warnings.catch_warnings(action="ignore"):  # the system's roots have odd ones
-                found.append(pkcs12.PKCS12Certificate(x509.load_pem_x509_certificate(pem), b"%d" % number))
-        encryption = serialization.BestAvailableEncryption(JAVA_PASSWORD.encode())
-        _write(store, pkcs12.serialize_java_truststore(found, encryption))
-    return store
+@contextmanager
+def bundle_in_use(confdir: Path, certificate: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """The bundle, which nobody removes meanwhile. Those that nobody uses are removed."""
+    bundles.remove_unused(confdir)
+    with bundles.held(lambda: write_bundle(confdir, certificate, environ)) as bundle:
+        yield bundle
 
 
-def _write(file: Path, content: bytes) -> None:
-    """All or nothing: others may read it at this moment."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(file)
+def publish_bundle(confdir: Path, bundle: Path) -> Path:
+    """`bundle` under the name that does not change, for clients that are set up once. Raises `OSError`."""
+    published = confdir / BUNDLE
+    _replace(published, bundle.read_bytes())
+    if (confdir / JAVA_STORE).exists():
+        write_java_store(published)
+    return published
+
+
+def write_java_store(bundle: Path) -> Path:
+    """`bundle` as a trust store for Java, beside it. Made once for each content: the store differs each time."""
+    content = bundle.read_bytes()
+    confdir = bundle.parent if bundle.name == BUNDLE else bundle.parent.parent
+    kept = bundles.write(confdir, content).with_suffix(".p12")
+    if not kept.exists():
+        write_whole(kept, _java_store(content), 0o644)
+    if bundle.name != BUNDLE:
+        return kept
+    _replace(confdir / JAVA_STORE, kept.read_bytes())
+    return confdir / JAVA_STORE
+
+
+def _java_store(content: bytes) -> bytes:
+    found = []
+    for number, pem in enumerate(_certificates_in(content)):
+        with suppress(ValueError), warnings.catch_warnings(action="ignore"):  # the system's roots have odd ones
+            found.append(pkcs12.PKCS12Certificate(x509.load_pem_x509_certificate(pem), b"%d" % number))
+    encryption = serialization.BestAvailableEncryption(JAVA_PASSWORD.encode())
+    return pkcs12.serialize_java_truststore(found, encryption)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """All or nothing: others may read it at this moment, and every user of the machine may."""
+    if not file.exists() or file.read_bytes() != content:
+        write_whole(file, content, 0o644)
 
 
 def _certificates(files: Iterable[str]) -> list[bytes]:
     """Every certificate once, in order. A file that is gone or is no PEM is nothing to trust."""
     found: dict[bytes, None] = {}
     for file in files:
-        try:
-            data = Path(file).read_bytes()
-        except OSError:
-            continue
-        for block in data.split(_MARK)[1:]:
-            body, end, _ = block.partition(b"-----END CERTIFICATE-----")
-            if end:
-                found[_MARK + body + end] = None
+        with suppress(OSError):
+            found |= dict.fromkeys(_certificates_in(Path(file).read_bytes()))
     return list(found)
+
+
+def _certificates_in(data: bytes) -> Iterator[bytes]:
+    for block in data.split(_MARK)[1:]:
+        body, end, _ = block.partition(b"-----END CERTIFICATE-----")
+        if end:
+            yield _MARK + body + end
+
+
+__all__ = [
+    "CERTIFICATE",
+    "KEY",
+    "bundle_in_use",
+    "make_authority",
+    "publish_bundle",
+    "write_bundle",
+    "write_java_store",
+]

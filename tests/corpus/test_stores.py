@@ -36,11 +36,13 @@ def kept() -> tuple[Entry, ...]:
             continue
         exchange = Exchange(recorded.request, recorded.call, key=f"{number:064x}", status_code=recorded.status)
         headers = Headers(recorded.response_headers)
-        answer, verdict = judge(
+        answer, verdict, issued = judge(
             recorded.call, recorded.status, headers, recorded.response_body, Ending.CLEAN, settings.max_body
         )
         if verdict.cacheable:
-            entries.append(entry_of(exchange, recorded.call, headers, answer, verdict, settings, "0123456789ab"))
+            entries.append(
+                entry_of(exchange, recorded.call, headers, answer, verdict, settings, "0123456789ab", issued)
+            )
     return tuple(entries)
 
 

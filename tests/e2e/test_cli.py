@@ -225,30 +225,3 @@ def test_commands_that_need_no_proxy_do_not_wait_for_mitmproxy(environ: dict[str
 def test_what_a_command_lists(run: Run) -> None:
     assert "claude-code@1" in run("profiles").stdout
     assert Path(run("addon-path").stdout.strip()).name == "mitm.py"
-
-
-@pytest.mark.slow
-def test_the_wheel_installed_into_an_empty_home_runs_the_demo(tmp_path: Path) -> None:
-    uv = str(BIN / "uv")
-    environ = {
-        **os.environ,
-        "HOME": str(tmp_path),
-        "XDG_DATA_HOME": str(tmp_path / "d"),
-        "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
-    }
-    subprocess.run(
-        [uv, "build", "--quiet", "--wheel", "-o", str(tmp_path), str(ROOT)], check=True, env=environ, timeout=300
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    subprocess.run(
-        [uv, "tool", "install", "--quiet", "--python", sys.executable, str(wheel)], check=True, env=environ, timeout=300
-    )
-    for name in ("ai-cache", "mitmproxy-ai-cache"):
-        done = subprocess.run(
-            [str(tmp_path / "bin" / name), "demo"], capture_output=True, text=True, env=environ, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stderr
-    script = subprocess.run(
-        [str(tmp_path / "bin" / "ai-cache"), "addon-path"], capture_output=True, text=True, env=environ, check=True
-    )
-    assert Path(script.stdout.strip()).is_file()

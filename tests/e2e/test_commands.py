@@ -15,6 +15,8 @@ from mitmproxy.io import FlowReader
 from harness import Client, FakeProviders, Process
 from mitmproxy_ai_cache.demo.provider import Reply
 
+pytestmark = pytest.mark.patches
+
 OPENAI = "https://api.openai.com/v1/chat/completions"
 WHOLE = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
 STREAM = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'

@@ -117,7 +117,9 @@ def test_calls_go_on_where_the_port_is_taken(start: StartProxy, client_of: Clien
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         proxy = start(f"ai_cache_dashboard=127.0.0.1:{taken.getsockname()[1]}")
-        proxy.wait_for(re.compile(r"no status page on 127\.0\.0\.1:\d+: .*; write another port"))
+        proxy.wait_for(
+            re.compile(r"no status page on 127\.0\.0\.1:\d+: port \d+ is in use by \S+ \(pid \d+\); write another port")
+        )
         client = client_of(proxy)
         assert client.request(OPENAI, chat("hello")).cache == "MISS"
         assert client.request(MAGIC + "/", method="GET").status == 200

@@ -401,7 +401,7 @@ def test_a_merge_that_is_not_done_and_odd_names_are_told(project: Project) -> No
         cassette.write("<<<<<<< HEAD\n")
     (project.cassettes / "notes.txt").write_text("mine")
     done = project.ai_cache("diff")
-    assert "      now: it has the marks of a merge conflict\n" in done.stdout
+    assert "      now: it has the marks of a merge conflict (line " in done.stdout
     assert "  added      b \u00e9\\x1b[31m.json  openai-chat gpt-4o\n" in done.stdout
     assert done.stdout.endswith("recordings: 1 added, 1 unreadable\n")
 

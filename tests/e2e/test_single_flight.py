@@ -19,6 +19,8 @@ from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 from valkey import Valkey
 
+pytestmark = pytest.mark.patches
+
 MODELS = "http://models.example/v1/chat/completions"
 SSE = (("content-type", "text/event-stream"),)
 StartProxy = Callable[..., Process]

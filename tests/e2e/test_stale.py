@@ -16,7 +16,7 @@ from harness import Client, FakeProviders, Got, Process
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.patches]
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 StartProxy = Callable[..., Process]

@@ -19,8 +19,11 @@ import httpx
 import pytest
 
 from harness import Client, FakeProviders, Process
+from mitmproxy_ai_cache import zstd
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
+
+pytestmark = pytest.mark.patches
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 SSE = (("content-type", "text/event-stream"),)
@@ -313,9 +316,8 @@ def test_coded_answers_pass_untouched_and_hit_decoded(
     import gzip
 
     import brotli
-    import zstandard
 
-    coders = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstandard.ZstdCompressor().compress}
+    coders = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstd.compress}
     coded = coders[coding](COMPLETION)
     fields = (("content-type", "application/json"), ("content-encoding", coding))
     providers.answer = lambda request: Reply([coded], headers=fields)

@@ -93,11 +93,15 @@ def basic(name: str) -> Tenant:
 
 NOBODY = Tenant()
 UNSTABLE = "BYPASS unstable-credential"
+NO_CREDENTIAL = "BYPASS no-credential"
 
 PROXIES: dict[str, tuple[str, ...]] = {
     "none": ("ai_cache_isolate=none",),
     "credential": ("ai_cache_isolate=credential",),
     "header": ("ai_cache_isolate=header:x-team",),
+    "keyless host": ("ai_cache_isolate=credential", f"ai_cache_keyless_hosts={OPENAI}"),
+    "both": ("ai_cache_isolate=credential,header:x-team",),
+    "both with user": ("ai_cache_isolate=header:x-team,proxy-user",),
     "proxy-user": ("ai_cache_isolate=proxy-user",),
     "proxyauth": ("ai_cache_isolate=proxy-user", "proxyauth=@HTPASSWD"),
     "auto, loopback": (),
@@ -181,9 +185,27 @@ ROWS: list[tuple[str, str, Tenant, Tenant, str, str]] = [
         UNSTABLE,
         UNSTABLE,
     ),
-    ("credential", "nobody and nobody", NOBODY, NOBODY, MISS, HIT),
-    ("credential", "nobody", bearer("sk-a"), NOBODY, MISS, MISS),
-    ("credential", "an empty key", NOBODY, bearer(""), MISS, MISS),
+    ("credential", "nobody and nobody", NOBODY, NOBODY, NO_CREDENTIAL, NO_CREDENTIAL),
+    ("credential", "nobody", bearer("sk-a"), NOBODY, MISS, NO_CREDENTIAL),
+    ("credential", "an empty key", NOBODY, bearer(""), NO_CREDENTIAL, NO_CREDENTIAL),
+    ("credential", "a dummy key", bearer("EMPTY"), bearer("EMPTY"), NO_CREDENTIAL, NO_CREDENTIAL),
+    ("credential", "a dummy ?key=", query("not-needed"), query("not-needed"), NO_CREDENTIAL, NO_CREDENTIAL),
+    ("keyless host", "nobody and nobody", NOBODY, NOBODY, MISS, HIT),
+    ("keyless host", "a dummy key and nobody", bearer("EMPTY"), NOBODY, MISS, HIT),
+    ("keyless host", "two dummy keys", bearer("EMPTY"), bearer("ollama"), MISS, HIT),
+    ("keyless host", "nobody after a key", bearer("sk-a"), NOBODY, MISS, MISS),
+    ("keyless host", "a key after nobody", NOBODY, bearer("sk-a"), MISS, MISS),
+    ("keyless host", "nobody on another host", goog(""), goog(""), NO_CREDENTIAL, NO_CREDENTIAL),
+    ("both", "the same key and team", bearer("sk-a") & team("a"), bearer("sk-a") & team("a"), MISS, HIT),
+    ("both", "another team", bearer("sk-a") & team("a"), bearer("sk-a") & team("b"), MISS, MISS),
+    ("both", "another key", bearer("sk-a") & team("a"), bearer("sk-b") & team("a"), MISS, MISS),
+    ("both", "no team", bearer("sk-a") & team("a"), bearer("sk-a"), MISS, NO_CREDENTIAL),
+    ("both", "no key", bearer("sk-a") & team("a"), team("a"), MISS, NO_CREDENTIAL),
+    ("both", "a dummy key", bearer("sk-a") & team("a"), bearer("sk-xxx") & team("a"), MISS, NO_CREDENTIAL),
+    ("both with user", "the same user", user("a:x") & team("a"), user("a:x") & team("a"), MISS, HIT),
+    ("both with user", "another user", user("a:x") & team("a"), user("b:x") & team("a"), MISS, MISS),
+    ("both with user", "no team", user("a:x") & team("a"), user("a:x"), MISS, NO_CREDENTIAL),
+    ("both with user", "no user", user("a:x") & team("a"), team("a"), MISS, "407"),
     ("credential", "two keys, swapped", anthropic("a") & bearer("b"), anthropic("b") & bearer("a"), MISS, MISS),
     ("credential", "one key of two", anthropic("a") & bearer("b"), anthropic("a"), MISS, MISS),
     ("credential", "another cookie", header("Cookie", "a=1"), header("Cookie", "a=2"), MISS, MISS),
@@ -220,7 +242,14 @@ ROWS: list[tuple[str, str, Tenant, Tenant, str, str]] = [
         MISS,
         MISS,
     ),
-    ("credential", "a namespace that is the other's key", bearer("sk-a"), space("authorization=key:sk-a"), MISS, MISS),
+    (
+        "credential",
+        "a namespace that is the other's key",
+        bearer("sk-a"),
+        space("authorization=key:sk-a"),
+        MISS,
+        NO_CREDENTIAL,
+    ),
     (
         "credential",
         "a namespace that looks like a length",
@@ -232,15 +261,15 @@ ROWS: list[tuple[str, str, Tenant, Tenant, str, str]] = [
     ("header", "the same team, another key", team("a") & bearer("sk-a"), team("a") & bearer("sk-b"), MISS, HIT),
     ("header", "another team, the same key", team("a") & bearer("sk-a"), team("b") & bearer("sk-a"), MISS, MISS),
     ("header", "another case", team("a"), team("A"), MISS, MISS),
-    ("header", "no team", team("a"), NOBODY, MISS, MISS),
-    ("header", "no team and no team", NOBODY, NOBODY, MISS, HIT),
-    ("header", "an empty team and no team", team(""), NOBODY, MISS, HIT),
+    ("header", "no team", team("a"), NOBODY, MISS, NO_CREDENTIAL),
+    ("header", "no team and no team", NOBODY, NOBODY, NO_CREDENTIAL, NO_CREDENTIAL),
+    ("header", "an empty team and no team", team(""), NOBODY, NO_CREDENTIAL, NO_CREDENTIAL),
     ("header", "a rotating token", team("a") & bearer("ya29.a"), team("a") & bearer("ya29.b"), MISS, HIT),
     ("header", "letters beyond ASCII", team("\xe9"), team("?"), MISS, MISS),
     ("header", "two names on one line", team("a"), team("a, b"), MISS, MISS),
     ("header", "the header twice", team("a"), team("b") & team("a"), MISS, MISS),
     ("header", "a team that continues in the namespace", team("a") & space("b"), team("ab"), MISS, MISS),
-    ("header", "a namespace that is the other's team", team("a"), space("a"), MISS, MISS),
+    ("header", "a namespace that is the other's team", team("a"), space("a"), MISS, NO_CREDENTIAL),
     ("header", "the other's namespace", team("a") & space("n"), team("b") & space("n"), MISS, MISS),
     ("proxy-user", "the same user", user("a:x"), user("a:x"), MISS, HIT),
     ("proxy-user", "another user", user("a:x"), user("b:x"), MISS, MISS),
@@ -282,7 +311,7 @@ ROWS: list[tuple[str, str, Tenant, Tenant, str, str]] = [
     ("auto, 0.0.0.0", "another key", bearer("sk-a"), bearer("sk-b"), MISS, MISS),
     ("auto, 0.0.0.0", "another ?key=", query("a"), query("b"), MISS, MISS),
     ("auto, 0.0.0.0", "a rotating token", bearer("ya29.a"), bearer("ya29.a"), UNSTABLE, UNSTABLE),
-    ("auto, 0.0.0.0", "nobody", bearer("sk-a"), NOBODY, MISS, MISS),
+    ("auto, 0.0.0.0", "nobody", bearer("sk-a"), NOBODY, MISS, NO_CREDENTIAL),
 ]
 
 
@@ -360,6 +389,9 @@ def test_who_hits_whose_entries(
         print(f"\n{'isolation':15} {'the second tenant is or has':48} {'the first gets':27} the second gets")
         print("\n".join(line.rstrip() for line in lines))
     assert not wrong, "\n".join(wrong)
+    told = [line for line in proxies["credential"].lines if "ai_cache_keyless_hosts=" in line]
+    assert len(told) == len({line.split()[-1] for line in told}), "the first such call of a host says so, and no other"
+    assert any(line.endswith(f"ai_cache_keyless_hosts={OPENAI}") for line in told)
     warned = [name for name, proxy in proxies.items() if any("both are claims" in line for line in proxy.lines)]
     assert warned == ["credential"], "a JWT or an AWS account separates entries there, and nobody checks it"
     assert not any(

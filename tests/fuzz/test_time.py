@@ -113,10 +113,10 @@ EVENTS = {
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_an_answer_that_is_judged_on_the_event_loop_takes_less_than_a_second(name: str) -> None:
-    from mitmproxy_ai_cache.keeping import _IN_THREAD_FROM
+    from mitmproxy_ai_cache.offloop import LARGE
 
     content_type, unit = EVENTS[name]
-    data = unit * (_IN_THREAD_FROM // len(unit))
+    data = unit * (LARGE // len(unit))
     for call in CALLS[::4]:
         found = Answer(200, content_type, data)
         assert timed(lambda call=call, found=found: gate.verdict(call, found)) < 1, call.protocol.name  # type: ignore[misc]

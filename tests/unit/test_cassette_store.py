@@ -311,7 +311,9 @@ async def test_a_file_that_cannot_be_read_is_said_once_and_left_out(
     broken.write_text("<<<<<<< HEAD\n" + broken.read_text())
     with caplog.at_level(logging.WARNING):
         async with opened(tmp_path, writable=False) as store:
-            assert store.problems == {f"default/{broken.name}": "it has the marks of a merge conflict"}
+            assert store.problems == {
+                f"default/{broken.name}": "it has the marks of a merge conflict (line 1); resolve the conflict"
+            }
             assert await store.get("0" * 64) is None
             assert await store.get(good.key) is not None
     assert len([record for record in caplog.records if "left out" in record.message]) == 1

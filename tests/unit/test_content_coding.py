@@ -11,11 +11,12 @@ from functools import cache
 
 import brotli
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.content_coding import Decoded, TooLarge, UnknownCoding, decode
+from mitmproxy_ai_cache.zstd import ZstdCompressor
+from mitmproxy_ai_cache.zstd import compress as zstd
 
 PLENTY = 16 << 20
 Encoder = Callable[[bytes], bytes]
@@ -29,10 +30,6 @@ def deflate(body: bytes, wbits: int = zlib.MAX_WBITS) -> bytes:
 def raw_deflate(body: bytes) -> bytes:
     """What some servers send as `deflate`: without the zlib header."""
     return deflate(body, -zlib.MAX_WBITS)
-
-
-def zstd(body: bytes) -> bytes:
-    return zstandard.ZstdCompressor().compress(body)
 
 
 def in_pieces(encode: Encoder, body: bytes) -> bytes:
@@ -142,8 +139,8 @@ def flushing(coding: str) -> tuple[Encoder, Callable[[], bytes]]:
         compressor = brotli.Compressor()
         return compressor.process, compressor.flush
     if coding == "zstd":
-        frame = zstandard.ZstdCompressor().compressobj()
-        return frame.compress, lambda: frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        frame = ZstdCompressor()
+        return frame.compress, lambda: frame.flush(ZstdCompressor.FLUSH_BLOCK)
     wbits = {"gzip": 31, "deflate": 15, "raw deflate": -15}[coding]
     encoder = zlib.compressobj(wbits=wbits)
     return encoder.compress, lambda: encoder.flush(zlib.Z_SYNC_FLUSH)
@@ -210,7 +207,7 @@ def bomb(coding: str, before: bytes) -> bytes:
         compressor = brotli.Compressor(quality=5)
         return zeros(compressor.process, compressor.finish, before, 192)
     if coding == "zstd":
-        frame = zstandard.ZstdCompressor().compressobj()
+        frame = ZstdCompressor()
         return zeros(frame.compress, frame.flush, before, 192)
     encoder = zlib.compressobj(level=6, wbits={"gzip": 31, "deflate": 15, "raw deflate": -15}[coding])
     return zeros(encoder.compress, encoder.flush, before, 96)

@@ -261,3 +261,19 @@ def test_any_path_gets_an_answer(path: str) -> None:
 
 
 ANY: list[Page] = []
+
+
+# Secrets
+
+
+def test_no_page_shows_a_secret_that_is_found(page: Page) -> None:
+    """A cache keeps what was sent; its page is looked at by others."""
+    secret = "kQ7vT2mZ9w" + "Lr4XcB8nHs3Jd6Fy"
+    seen = page.call(f"DB_PASSWORD={secret}", f'{{"apiKey": "{secret}"}}')
+    page.call(f"DB_PASSWORD={secret[::-1]} or not")
+    paths = ["/", "/entries", f"/entries/{seen.key}", f"/entries/{seen.key}?view=raw", "/calls/1", "/calls/2"]
+    for path in (*paths, f"/entries/{seen.key}/request", f"/entries/{seen.key}/answer"):
+        body = page.get(path).body.decode()
+        assert secret not in body, path
+        assert secret[::-1] not in body, path
+    assert "REDACTED-password" in page.text(f"/entries/{seen.key}")

@@ -20,9 +20,11 @@ from mitmproxy_ai_cache.entry import Entry
 from mitmproxy_ai_cache.exchange import Exchange
 from mitmproxy_ai_cache.explain import Explanation, Miss, Recorded, lines
 from mitmproxy_ai_cache.explaining import Explainer
+from mitmproxy_ai_cache.hosts import ai_hosts
 from mitmproxy_ai_cache.isolation import Isolation
 from mitmproxy_ai_cache.key import Alias, KeyRules, Normalise, counting_headers, fingerprint, public_query
 from mitmproxy_ai_cache.messages import Headers, Request
+from mitmproxy_ai_cache.offloop import OffLoop, Pool
 from mitmproxy_ai_cache.profiles import PROFILES
 from mitmproxy_ai_cache.protocols.base import Call
 from mitmproxy_ai_cache.settings import Settings
@@ -423,6 +425,7 @@ def test_nobody_is_shown_what_another_may_have_asked(isolation: str) -> None:
         sent = chat("Be brief.", "What is the weather in Rome today?", "Sunny.", "And tomorrow?")
         exchange = Exchange(sent, key=key_of(sent))
         settings = Settings(mode="replay")
-        return await Explainer(settings, store, REGISTRY).lines(exchange, call_of(sent), Isolation.parse(isolation))
+        work = OffLoop(settings, REGISTRY, ai_hosts(), Pool())
+        return await Explainer(settings, store, work).lines(exchange, call_of(sent), Isolation.parse(isolation))
 
     assert ("Paris" in "\n".join(asyncio.run(run()))) == (isolation == "none")

@@ -17,6 +17,8 @@ from mitmproxy.test import tflow
 
 from mitmproxy_ai_cache.hook_table import HookTable
 
+pytestmark = pytest.mark.patches
+
 Run = Callable[[addonmanager.AddonManager, list[str]], Coroutine[Any, Any, None]]
 
 

@@ -8,7 +8,10 @@ import threading
 import pytest
 
 from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.hosts import ai_hosts
 from mitmproxy_ai_cache.keeping import Keeper
+from mitmproxy_ai_cache.offloop import OffLoop, Pool
+from mitmproxy_ai_cache.protocols import standard
 from mitmproxy_ai_cache.sequences import Sequences
 from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.stats import Stats
@@ -32,8 +35,9 @@ class Watched(MemoryStore):
 ])  # fmt: skip
 def test_what_is_large_is_packed_away_from_the_event_loop(body: bytes, request_body: bytes, on_the_loop: bool) -> None:
     async def main() -> None:
-        store = Watched("memory:", 1 << 30)
-        keeper = Keeper(Settings(), store, Stats(), Sequences(), "run")
+        store, settings = Watched("memory:", 1 << 30), Settings()
+        work = OffLoop(settings, standard(), ai_hosts(), Pool())
+        keeper = Keeper(settings, store, Stats(), Sequences(), "run", work)
         entry = Entry("a" * 64, 1.0, 0, 200, (), "json", body, request=request_body)
         assert await keeper._put(entry)
         assert store.on_the_loop is on_the_loop

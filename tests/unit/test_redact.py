@@ -609,6 +609,15 @@ def test_the_kinds_that_are_promised_are_all_tried_here() -> None:
         'name="\n',
         "Basic ",
         "A" * 30,
+        "token=",
+        "key: ",
+        'password":"',
+        "mysql -p ",
+        " -u a:",
+        "1:5432:a:",
+        "password\\n",
+        "secret&",
+        '"index":1,"token":"a',
     ],
 )
 def test_text_made_of_beginnings_takes_time_in_proportion(piece: str) -> None:

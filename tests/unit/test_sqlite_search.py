@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, closing
@@ -305,7 +306,11 @@ def test_a_lock_of_another_process_is_not_waited_for(file: sqlite3.Connection, p
     assert Signer(lambda: False).step(file) is None
 
 
-def test_what_was_locked_is_signed_later_and_nobody_hears_of_it(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_locked_is_signed_later_and_nobody_hears_of_it(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_locked, sign = threading.Event(), Signer.step
+    monkeypatch.setattr(Signer, "step", lambda self, file: sign(self, file) if is_locked.is_set() else 0.01)
     put(path, entry(1))
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         file.execute("DELETE FROM search")
@@ -313,6 +318,7 @@ def test_what_was_locked_is_signed_later_and_nobody_hears_of_it(path: Path, capl
     async def run() -> None:
         async with opened(path) as store:
             with locked(path):
+                is_locked.set()
                 await asyncio.sleep(0.1)
                 assert rows(path, "SELECT id FROM search") == []
                 assert await store.get(key_of(1)) is not None

@@ -28,6 +28,8 @@ from mitmproxy.test import tflow
 from mitmproxy_ai_cache import tuning
 from mitmproxy_ai_cache.capture import Capture
 
+pytestmark = pytest.mark.patches
+
 
 @pytest.fixture
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,18 @@ release with other rules finds old recordings. A cassette has no time to live.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from .. import __version__
+from .. import __version__, foreign_files
 from ..entry import Entry, tokens_of
+from ..replay import printable
 from ..usage import Usage
+from ..wire_fields import FINAL, is_value, problem
 from . import bodies, json_text, parts
 from .answer import readable
 from .json_text import Json, Lines, NotExact, OneLine
@@ -29,7 +32,6 @@ _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 _KEPT = ("status", "cacheable", "body")
 """Members that say something where they are empty, zero or false."""
 
-_CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 _SEQUENCE = re.compile(r".*-([1-9]\d*)")
 
 
@@ -156,27 +158,42 @@ def _headers(fields: tuple[tuple[str, str], ...]) -> Json:
     return by_name if len(by_name) == len(fields) else Lines([name, value] for name, value in fields)
 
 
+def text_of(data: bytes) -> str:
+    """The text of a file. Raises `BrokenCassette`."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        why = foreign_files.problem(data) or f"it is no UTF-8 (line {line}); {foreign_files.AGAIN}"
+        raise BrokenCassette(why) from None
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}"
+
+
 def decode(text: str, content_of: Callable[[str], str], *, request: bool = True, response: bool = True) -> Cassette:
     """What the file says; `request` and `response` say whether these bodies are wanted. Raises `BrokenCassette`."""
     try:
         document = _upgraded(json_text.loads_own(text.removeprefix("\ufeff")))
-        return Cassette(*_read(document, content_of, request, response), parts.named(text))
+        found = Cassette(*_read(document, content_of, request, response), parts.named(text))
+        _check(found.entry, text)
+        return found
     except NotExact as error:
-        conflict = _CONFLICT.search(text)
-        why = "it has the marks of a merge conflict" if conflict else f"it is no JSON ({error})"
+        why = foreign_files.problem(text.encode(errors="replace")) or f"it is no JSON ({error}); {foreign_files.AGAIN}"
         raise BrokenCassette(why) from None
     except BrokenPart as error:
         raise BrokenCassette(str(error)) from None
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, BrokenCassette):
             raise
-        raise BrokenCassette(f"it is no cassette ({type(error).__name__}: {error})") from None
+        raise BrokenCassette(f"it is no cassette ({_first_line(error)}); {foreign_files.AGAIN}") from None
 
 
 def _upgraded(document: Json) -> dict[str, Any]:
     version = document.get("version") if isinstance(document, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise BrokenCassette("it is no cassette (it has no version)")
+        raise BrokenCassette(f"it is no cassette (it has no version); {foreign_files.AGAIN}, or move it elsewhere")
     if version > VERSION:
         raise BrokenCassette(
             f"it was written by a newer ai-cache (format {version}; this one reads up to {VERSION}); update ai-cache"
@@ -221,6 +238,30 @@ def _read(
     return entry, max(1, _typed(document.get("sequence", 1), int))
 
 
+def _check(entry: Entry, text: str) -> None:
+    """Whether the answer can be replayed as it stands. Raises `BrokenCassette`, `UnicodeEncodeError`."""
+    if entry.status not in FINAL:
+        where = _place(text, f'"status": {entry.status}')
+        raise BrokenCassette(f"its status is {entry.status}{where}, which no answer has; {foreign_files.AGAIN}")
+    for name, value in entry.headers:
+        if why := problem(name, value):
+            where = _place(text, json.dumps(name, ensure_ascii=False))
+            raise BrokenCassette(f"its header has {printable(name, 40)!r}{where}: {why}; remove that field")
+    for name, value in entry.request_headers:
+        if not is_value(value) or not is_value(name):
+            where = _place(text, json.dumps(name, ensure_ascii=False))
+            raise BrokenCassette(f"its request has {printable(name, 40)!r}{where}: no field of HTTP; remove it")
+    if min(entry.usage) < 0 or min(entry.first_byte, entry.total) < 0:
+        raise BrokenCassette(f"it counts below zero (tokens or timing); {foreign_files.AGAIN}")
+    "".join((entry.protocol, entry.model, entry.method, entry.url, entry.namespace, entry.run, entry.issued)).encode()
+
+
+def _place(text: str, needle: str) -> str:
+    """Where `needle` stands last: answers follow their requests."""
+    at = text.rfind(needle)
+    return f" (line {text.count(chr(10), 0, at) + 1})" if at >= 0 else ""
+
+
 def _typed[T](value: Any, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise TypeError(f"a {type(value).__name__} where a {kind.__name__} belongs")
@@ -229,6 +270,7 @@ def _typed[T](value: Any, kind: type[T]) -> T:
 
 def _bytes(members: dict[str, Json], content_of: Callable[[str], str]) -> bytes:
     body = members.get("body")
+    content_of = parts.bounded(content_of)
     if members.get("encoding") in ("text", "base64") and isinstance(body, str):
         return bodies.decode(members)
     return bodies.decode({**members, "body": parts.expanded(body, content_of)})

@@ -7,12 +7,14 @@ else its content is.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 
 import orjson
 
 _VERSION = 1
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SETTLED = 2_000_000_000
 """Nanoseconds. A file that was changed later than this before the index was written may change again within the same
 tick of the file system's clock: its time says nothing."""
@@ -44,7 +46,9 @@ def digest_of(data: bytes) -> str:
 def encode(rows: Mapping[str, Row], rules: str, now: int) -> bytes:
     """The file. `now` in nanoseconds; `rules` changes whenever the keys may."""
     lines = {
-        path: astuple(row if row.changed < now - _SETTLED else replace(row, changed=0)) for path, row in rows.items()
+        path: astuple(row if row.changed < now - _SETTLED else replace(row, changed=0))
+        for path, row in rows.items()
+        if not _SURROGATE.search(path)  # a name that is no UTF-8 has no place in JSON
     }
     return orjson.dumps({"version": _VERSION, "rules": rules, "rows": lines})
 

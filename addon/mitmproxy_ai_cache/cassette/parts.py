@@ -15,6 +15,7 @@ from functools import partial
 
 import orjson
 
+from .. import foreign_files
 from .json_text import _UNSEEN, Json, Lines, NotExact, loads_own, render
 
 LONG = 4096
@@ -23,6 +24,9 @@ _LONG_OLD = 1024
 _LATEST = 2
 """The same for a text in all but the latest messages: every later turn repeats it. Of 20 turns of an agent it halves
 what lies on the disk, and makes a sixth of what git packs; what is new in a turn still stands in its file."""
+
+_LARGEST = 512 << 20
+"""Characters of parts in one body."""
 
 _REFERENCE = "$part"
 _NAME = re.compile(r"[a-z0-9_-]{1,24}-[0-9a-f]{16}\.(?:txt|json)")
@@ -107,6 +111,21 @@ def _text_only(content_of: Callable[[str], str], name: str) -> str:
     return content_of(name)
 
 
+def bounded(content_of: Callable[[str], str]) -> Callable[[str], str]:
+    """`content_of` that ends where one body names more than anybody records: a part may be named many times."""
+    left = _LARGEST
+
+    def bounded_content_of(name: str) -> str:
+        nonlocal left
+        content = content_of(name)
+        left -= len(content)
+        if left < 0:
+            raise BrokenPart(f"its parts make more than {_LARGEST >> 20} MiB; record it again")
+        return content
+
+    return bounded_content_of
+
+
 def named(text: str) -> frozenset[str]:
     """The parts that the text of a cassette or of a part refers to. Within a string the quotes would be escaped."""
     return frozenset(_REFERENCES.findall(text))
@@ -124,7 +143,8 @@ def checked(name: str, data: bytes) -> str:
     except UnicodeDecodeError:
         text = ""
     if _digest(text) != name.rpartition(".")[0][-16:]:
-        raise BrokenPart(f"parts/{name} was changed")
+        why = foreign_files.problem(data) or "it was changed; restore it from git"
+        raise BrokenPart(f"parts/{name}: {why}")
     return text
 
 

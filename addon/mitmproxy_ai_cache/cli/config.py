@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..options import SECRETS, default_store
+from ..options import default_store
+from ..safe_text import SECRETS, may_hold_password, safe_url
 from ..settings import Settings, SettingsError
 from ..stores import REDIS
 from ..stores.redis.url import shown
@@ -43,7 +44,11 @@ def shown_value(name: str, value: Any) -> str:
         return "(set)" if value else ""
     if name == "ai_cache_store":
         url = value or default_store()
-        return shown(url) if url.startswith(REDIS) else url  # there may be a password in it
+        return shown(url) if url.startswith(REDIS) else safe_url(url)  # there may be a password in it
     if isinstance(value, tuple):
-        return "; ".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return "; ".join(map(_safe, value))
+    return str(value).lower() if isinstance(value, bool) else _safe(str(value))
+
+
+def _safe(text: str) -> str:
+    return safe_url(text) if may_hold_password(text) else text

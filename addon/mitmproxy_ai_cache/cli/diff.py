@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .. import protocols
+from .. import foreign_files, protocols
 from ..cassette import changes, file, names, parts
 from ..cassette.changes import Change
 from ..cassette.file import BrokenCassette
@@ -152,7 +152,7 @@ def _recording(
         try:
             sides.append(reader.entry(changed.path, content) if content else None)
         except (BrokenCassette, GitError, OSError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            why = foreign_files.said(error)
             problems.append(why if not (changed.before and changed.after) else f"{side}: {why}")
     if problems:
         return Recording(path, "unreadable", problem=", ".join(problems))
@@ -177,11 +177,8 @@ class _Reader:
     def entry(self, path: str, content: str) -> Entry:
         """Raises `BrokenCassette`, `GitError`, OSError."""
         repository = self._comparison.repository
-        data = (repository.top / path).read_bytes() if content == DISK else self._contents.read(content)
-        try:
-            return file.decode(data.decode(), self._part).entry
-        except UnicodeDecodeError:
-            raise BrokenCassette("it is no UTF-8") from None
+        data = foreign_files.read(repository.top / path) if content == DISK else self._contents.read(content)
+        return file.decode(file.text_of(data), self._part).entry
 
     def _read_part(self, name: str) -> str:
         """Raises `BrokenPart`."""
@@ -196,7 +193,7 @@ class _Reader:
         try:
             if name in self._part_ids:
                 return parts.checked(name, self._contents.read(self._part_ids[name]))
-            return parts.checked(name, (repository.top / repository.prefix / names.PARTS / name).read_bytes())
+            return parts.checked(name, foreign_files.read(repository.top / repository.prefix / names.PARTS / name))
         except OSError:
             raise parts.BrokenPart(f"{names.PARTS}/{name} is not there") from None
 

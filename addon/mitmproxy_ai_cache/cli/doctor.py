@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -18,9 +19,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from .. import replay, trust
+from .. import ports, replay, trust, writable
 from ..demo.stage import stage
 from ..master import ProxyMaster
+from ..safe_text import safe_url
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import StoreError
@@ -89,7 +91,7 @@ def _store(arguments: argparse.Namespace) -> Check:
         await store.open()
         count = await store.count()
         await store.close()
-        return store.url, count  # without a password
+        return safe_url(store.url), count
 
     try:
         found = gather(arguments, os.environ, Path.cwd())
@@ -109,7 +111,10 @@ def _port(arguments: argparse.Namespace) -> Check:
         try:
             listener.bind((arguments.host, arguments.port))
         except OSError as error:
-            return Check("port", False, f"{arguments.port}: {error.strerror}; give serve another one with --port")
+            says = error.strerror or str(error)
+            if error.errno == errno.EADDRINUSE:
+                says = ports.taken(arguments.host, arguments.port)
+            return Check("port", False, f"{says}; give serve another one with --port")
     return Check("port", True, f"{arguments.port} is free for serve")
 
 
@@ -118,7 +123,10 @@ def _certificate() -> Check:
     try:
         made = x509.load_pem_x509_certificate(trust.make_authority(confdir).read_bytes())
         mode = stat.S_IMODE((confdir / "mitmproxy-ca.pem").stat().st_mode)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        mend = "make it writable for you, or set XDG_DATA_HOME to another directory"
+        return Check("certificate", False, f"{writable.Trouble.of(confdir, error)}; {mend}")
+    except ValueError as error:
         return Check("certificate", False, f"{confdir}: {error}; remove that directory and a new one is made")
     if os.name == "posix" and mode & 0o077:
         return Check("certificate", False, f"others can read the key: chmod 600 {confdir / 'mitmproxy-ca.pem'}")
@@ -173,11 +181,12 @@ async def _clients() -> list[Check]:
     """One request with every client that is installed, through a proxy before a provider on this machine."""
     results: list[Check] = []
     confdir = trust.directory()
-    trust.write_bundle(confdir, trust.make_authority(confdir), os.environ)
+    certificate = trust.make_authority(confdir)
+    roots = trust.Roots(certificate, trust.write_bundle(confdir, certificate, os.environ))
     with tempfile.TemporaryDirectory(prefix="ai-cache-doctor-") as temporary:
         folder = Path(temporary)
         async with stage(folder, confdir, "memory:") as on:
-            block, _ = variables(f"http://127.0.0.1:{on.port}", confdir, os.environ)
+            block, _ = variables(f"http://127.0.0.1:{on.port}", roots, os.environ)
             for probe in await asyncio.to_thread(probes.found, os.environ.get("PATH", "")):
                 results += _show(iter([await _client(probe, {**os.environ, **block}, folder, on.master)]))
     return results

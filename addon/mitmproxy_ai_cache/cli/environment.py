@@ -9,13 +9,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .. import trust
+from ..targets import LOCAL
 from .outer import MARK, no_proxy, without_ai_hosts
-
-LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def variables(
-    proxy_url: str, confdir: Path, environ: Mapping[str, str], hosts: Iterable[str] = (), local: bool = False
+    proxy_url: str, roots: trust.Roots, environ: Mapping[str, str], hosts: Iterable[str] = (), local: bool = False
 ) -> tuple[dict[str, str], list[str]]:
     """What to set on top of `environ`, and the entries that had to leave NO_PROXY.
 
@@ -23,20 +22,21 @@ def variables(
     bundle where it named another one already. All are set, whether they were or not: a stale one would win elsewhere.
     HTTP_PROXY is set with `local` only: many clients would send http://localhost to us with it.
     """
-    bundle = str(confdir / trust.BUNDLE)
+    bundle = str(roots.bundle)
     block = {"HTTPS_PROXY": proxy_url, "https_proxy": proxy_url, "NODE_USE_ENV_PROXY": "1", MARK: proxy_url}
     block |= dict.fromkeys(trust.CA_VARIABLES, bundle)
     named = environ.get("NODE_EXTRA_CA_CERTS")
-    block["NODE_EXTRA_CA_CERTS"] = bundle if named else str(confdir / trust.CERTIFICATE)
+    block["NODE_EXTRA_CA_CERTS"] = bundle if named else str(roots.certificate)
     kept, removed = without_ai_hosts(no_proxy(environ), hosts)
     if local:
         block |= {"HTTP_PROXY": proxy_url, "http_proxy": proxy_url}
         kept = [entry for entry in kept if entry not in LOCAL]
+        kept.append(urlsplit(proxy_url).netloc)  # calls to the proxy itself do not go through it
     else:
         kept += [name for name in LOCAL if name not in kept]
     block["NO_PROXY"] = block["no_proxy"] = ",".join(kept)
     if environ.get("JAVA_HOME") or shutil.which("java", path=environ.get("PATH")):
-        store = trust.write_java_store(confdir)
+        store = trust.write_java_store(roots.bundle)
         block["JAVA_TOOL_OPTIONS"] = _java(proxy_url, store, environ.get("JAVA_TOOL_OPTIONS", ""), local)
     return block, removed
 

@@ -13,6 +13,7 @@ from .. import conversation
 from ..conversation import Conversation, Message, Text, Thinking, ToolCall, ToolResult
 from ..entry import Entry
 from ..needle import unescaped
+from ..redact.entries import hidden
 from ..selection import Selection, in_url
 from . import records, stored
 from .ls import add_limit
@@ -88,7 +89,8 @@ def _shown(selection: Selection, now: float, arguments: argparse.Namespace) -> A
 
 
 def lines(entry: Entry, text: str) -> Iterator[Line]:
-    """Where `entry` mentions `text`: in what was said, or else in the bodies as they were sent."""
+    """Where `entry` mentions `text`: in what was said, or else in the bodies as they were sent; without secrets."""
+    entry = hidden(entry)
     nothing = True
     for where, said in _said(conversation.of(entry)):
         for line in _with(said, text):

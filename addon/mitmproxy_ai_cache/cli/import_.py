@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import foreign_files
 from ..entry import Entry
-from ..importing import BrokenRecording, Kept, NotARecording, Skipped, read
+from ..importing import BrokenRecording, Kept, NotARecording, Recorded, Skipped, read
 from ..importing.taking import Taken, Taker, settings_for
 from ..replay import printable
+from ..safe_text import scrubbed
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import Store, StoreError
@@ -68,17 +70,26 @@ class _Count:
     replaced: int = 0
     skipped: dict[str, list[str]] = field(default_factory=dict)
     """By reason, the names of those that were skipped."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """By name of a header field, the exchanges without it."""
     trouble: bool = False
 
     def skip(self, reason: str, name: str) -> None:
         self.skipped.setdefault(printable(reason), []).append(name)
+
+    def leave_out(self, header: str, name: str) -> None:
+        self.left_out.setdefault(printable(header, 40), []).append(name)
 
     def lines(self, url: str) -> Iterator[str]:
         noun = "exchange" if self.seen == 1 else "exchanges"
         yield f"ai-cache: imported {self.imported} of {self.seen} {noun} into {url}"
         if self.replaced:
             yield f"  of these replaced by a later answer (after 429, 5xx, polling, changes of state): {self.replaced}"
-        for reason, names in sorted(self.skipped.items(), key=lambda item: -len(item[1])):
+        fields = {
+            f"header field {header} left out: it has a line end or a NUL": names
+            for header, names in self.left_out.items()
+        }
+        for reason, names in sorted((self.skipped | fields).items(), key=lambda item: -len(item[1])):
             more = f", and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
             yield f"  {reason}: {len(names)} ({', '.join(map(printable, names[:_NAMES]))}{more})"
 
@@ -121,6 +132,9 @@ async def _import_file(file: Path, taker: Taker, store: Store, count: _Count, pr
         if isinstance(recorded, Skipped):
             count.skip(recorded.reason, name)
             continue
+        if isinstance(recorded, Recorded):
+            for header in recorded.left_out:
+                count.leave_out(header, name)
         taken = Taken(recorded.entry) if isinstance(recorded, Kept) else await taker.take(recorded)
         if taken.entry is None:
             count.skip(taken.reason, name)
@@ -148,8 +162,9 @@ def _files(path: Path) -> Iterator[tuple[Path, bool]]:
         yield path, True
         return
     for found in sorted(path.rglob("*")):
-        if found.is_file() and not any(part.startswith(".") for part in found.relative_to(path).parts):
-            yield found, False
+        if found.is_dir() or any(part.startswith(".") for part in found.relative_to(path).parts):
+            continue
+        yield found, not found.is_file()  # a pipe, a link to nowhere: said as if it had been named
 
 
 def _size(file: Path) -> int:
@@ -161,8 +176,8 @@ def _size(file: Path) -> int:
 
 def _complain(progress: _Progress, file: Path, error: Exception) -> bool:
     progress.clear()
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    print(f"ai-cache: {printable(str(file), 300)}: {printable(why, 300)}", file=sys.stderr)
+    why = foreign_files.said(error)
+    print(scrubbed(f"ai-cache: {printable(str(file), 300)}: {printable(why, 300)}"), file=sys.stderr)
     return True
 
 

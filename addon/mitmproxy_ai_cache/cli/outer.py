@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from ..hosts import AI_HOSTS, ai_hosts
+from ..safe_text import safe_url
 
 MARK = "AI_CACHE_PROXY"
 """Set by `run` for its command: the URL of the proxy around it."""
@@ -38,17 +40,24 @@ def proxy(environ: Mapping[str, str]) -> OuterProxy | None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         parts, port = urlsplit(""), 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
-        raise UnusableProxy(f"HTTPS_PROXY is {_shown(named)}; it must be http:// or https://; or unset it")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    # What a password with / ? or # in it, or a misspelt scheme, leaves behind is no host to connect to.
+    rest = parts.path + parts.query + parts.fragment
+    host = parts.hostname or ""
     credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
+    if (
+        parts.scheme not in ("http", "https")
+        or not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?", host)
+        or not port
+        or "@" in rest
+        or rest.startswith("//")
+        or not credentials.isprintable()
+    ):
+        raise UnusableProxy(
+            f"HTTPS_PROXY is {safe_url(named)}; it must be http://HOST:PORT, https://HOST:PORT or "
+            "http://USER:PASSWORD@HOST:PORT with %40 %2F %3F %23 for @ / ? # in the password; or unset it"
+        )
+    host = f"[{host}]" if ":" in host else host
     return OuterProxy(f"{parts.scheme}://{host}:{port}", credentials)
-
-
-def _shown(url: str) -> str:
-    """`url` without its credentials."""
-    before, at, after = url.rpartition("@")
-    return f"{before.partition('://')[0]}://...@{after}" if at else url
 
 
 def no_proxy(environ: Mapping[str, str]) -> list[str]:

@@ -6,35 +6,34 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import log_line, trust
+from .. import bundles, descriptors, log_line, ports, trust
 from ..hosts import HostList
 from ..options import LOG_FORMATS, MODES
+from ..safe_text import quoted, scrubbed
 from ..settings import Settings, SettingsError
 from ..stats import Stats
 from ..store_of import own_answers_of
 from ..stores import Store
-from . import outer, project
-from .environment import LOCAL
-from .sources import collect, gather
+from ..targets import LOCAL
+from . import first_start, outer, project
+from .first_start import StartError
+from .project import Project
+from .sources import Value, collect, gather
 
 if TYPE_CHECKING:
     from ..master import ProxyMaster
 
 _STOP = 15.0
 """Seconds for the last writes and for connections to end."""
-
-
-class StartError(Exception):
-    """The proxy did not start. One line for a user."""
 
 
 def add_options(parser: argparse.ArgumentParser, port: int, mode: bool = True) -> None:
@@ -82,16 +81,19 @@ def add_address(parser: argparse.ArgumentParser, port: int) -> None:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a port; write a number from 0 to 65535")
     return int(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A proxy that listens, and the directory of its certificate authority."""
+    """A proxy that listens, the directory of its certificate authority, and what its clients trust."""
 
     master: ProxyMaster
     confdir: Path
+    roots: trust.Roots
+    files: int = 0
+    """The limit of open files that this process was started with; 0 where there is none."""
     directory: str = ""
     """Which settings came from the directory."""
 
@@ -131,61 +133,90 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
 
     found, directory = collect(arguments, os.environ, Path.cwd())
     values = {name: value.value for name, value in found.items()}
-    json_lines = Settings.parse(values).log_format == "json"
-    quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING, json_lines)
+    settings = Settings.parse(values)
+    json_lines = settings.log_format == "json"
+    handler = quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING, json_lines)
 
     def announce(line: str) -> None:
         if not arguments.quiet:
             print(log_line.message(line) if json_lines else line, file=sys.stderr, flush=True)
 
-    told = project.first_line(directory, [name for name, value in found.items() if value.origin == str(directory.file)])
-    if told and (directory.ignored or not arguments.quiet):
-        print(log_line.message(told) if json_lines else f"ai-cache: {told}", file=sys.stderr, flush=True)
-    with _authority(arguments.ephemeral_ca) as confdir:
+    told = _tell(found, directory, arguments, json_lines)
+    _check_port(arguments)
+    with descriptors.raised() as files, first_start.place(arguments, settings) as place:
         master = ProxyMaster(announce, HostList(outer.globs([*outer.no_proxy(os.environ), *LOCAL])))
+        # Until it listens an error is what `StartError` says, once.
+        handler.addFilter(lambda record: record.levelno < logging.ERROR or master.listening.is_set())
         if directory.own_answers_only and values["ai_cache_store"].startswith(project.SQLITE):
             master.cache_addon.store_of = own_answers_of
         try:
-            certificate = trust.make_authority(confdir)
-            bundle = trust.write_bundle(confdir, certificate, os.environ)
             fixed = {
-                "confdir": str(confdir),
+                "confdir": str(place.confdir),
                 "listen_host": arguments.host,
                 "listen_port": arguments.port,
                 "tcp_timeout": 7200,
-                "ssl_verify_upstream_trusted_ca": str(bundle),
+                "ssl_verify_upstream_trusted_ca": str(place.bundle),
                 **_outer_proxy(arguments),
             }
-            others = [text for text in arguments.set if not text.startswith("ai_cache_")]
-            master.configure({**fixed, **values}, others)
+            others = [text for text in arguments.set if not text.startswith(("ai_cache_", "confdir="))]
+            master.configure({**fixed, **values, **place.options}, others)
         except (exceptions.OptionsError, outer.UnusableProxy, OSError) as error:
             raise StartError(str(error)) from None
         running = asyncio.create_task(_run(master))
         listening = asyncio.create_task(master.listening.wait())
+        keeping = asyncio.create_task(bundles.keep_used(place.bundle))
         try:
             await asyncio.wait([running, listening], return_when=asyncio.FIRST_COMPLETED)
             if not master.listening.is_set():
-                raise StartError(
-                    "the proxy did not start, see above" + ("; --port 0 takes a free port" if arguments.port else "")
-                )
-            yield Running(master, confdir, told)
+                raise StartError(_why_not(master.complaints))
+            roots = trust.Roots(place.confdir / trust.CERTIFICATE, place.bundle)
+            yield Running(master, place.confdir, roots, files, told)
         finally:
             master.stop()
             listening.cancel()
+            keeping.cancel()
             # A connection that asyncio takes for open must not keep a run from ending.
             await asyncio.wait([running], timeout=_STOP)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
 
-@contextmanager
-def _authority(ephemeral: bool) -> Iterator[Path]:
-    """The directory of the certificate authority: the user's, or one that is gone afterwards."""
-    if not ephemeral:
-        yield trust.directory()
+def _tell(found: Mapping[str, Value], directory: Project, arguments: argparse.Namespace, json_lines: bool) -> str:
+    """Say which settings came from the directory."""
+    counting = [name for name, value in found.items() if value.origin == str(directory.file)]
+    told = project.first_line(directory, counting)
+    if told and (directory.ignored or not arguments.quiet):
+        print(log_line.message(told) if json_lines else f"ai-cache: {told}", file=sys.stderr, flush=True)
+    return told
+
+
+def _check_port(arguments: argparse.Namespace) -> None:
+    """Raises `StartError` where somebody has the port. Listeners that `--set` describes are left to mitmproxy."""
+    if any(text.startswith(("mode=", "server=", "listen_")) for text in arguments.set):
         return
-    with tempfile.TemporaryDirectory(prefix="ai-cache-ca-") as folder:
-        yield Path(folder)
+    host, port = arguments.host, arguments.port
+    if not ports.is_taken(host, port):
+        return
+    other = ""
+    if outer.alive(f"http://{f'[{host}]' if ':' in host else host}:{port}"):
+        other = f", an ai-cache: use it (ai-cache env{'' if port == 8484 else f' --port {port}'}), stop it"
+    raise StartError(
+        f"{ports.taken(host, port)}{other or ': stop it'}, or take another port; --port 0 takes a free port"
+    )
+
+
+def _why_not(complaints: Sequence[str]) -> str:
+    """Why a proxy did not start, of what was logged while it did: a port that somebody has, or else all of it."""
+    for complaint in complaints:
+        failed_at = _FAILED.search(complaint)
+        if failed_at and ports.is_taken(failed_at[1].strip("*[]"), int(failed_at[2])):
+            taken = ports.taken(failed_at[1].strip("*[]"), int(failed_at[2]))
+            return f"{taken}: stop it, or take another port; --port 0 takes a free port"
+    return "\nai-cache: ".join(complaints) or "the proxy did not start; ai-cache doctor checks this machine"
+
+
+_FAILED = re.compile(r"failed to listen on (\S+):(\d+) with")
+"""How mitmproxy says it. It does not say who has the port."""
 
 
 def _outer_proxy(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -216,7 +247,7 @@ async def _run(master: ProxyMaster) -> None:
 
 def failed(error: Exception) -> int:
     """Say why nothing was started. Exit code 125: ai-cache itself failed."""
-    print(f"ai-cache: {error}", file=sys.stderr)
+    print(f"ai-cache: {scrubbed(str(error))}", file=sys.stderr)
     return 125
 
 

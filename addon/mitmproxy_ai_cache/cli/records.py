@@ -9,6 +9,7 @@ import orjson
 
 from .. import conversation, replay, units
 from ..entry import Entry
+from ..redact.entries import hidden_question, hidden_url
 from ..selection import host_of
 from .tables import Column
 
@@ -38,7 +39,7 @@ def record(entry: Entry) -> dict[str, Any]:
         "protocol": entry.protocol,
         "model": entry.model,
         "method": entry.method,
-        "url": entry.url,
+        "url": hidden_url(entry.url),
         "host": host_of(entry),
         "stream": entry.stream,
         "namespace": entry.namespace,
@@ -48,7 +49,7 @@ def record(entry: Entry) -> dict[str, Any]:
         "output_tokens": entry.output_tokens,
         "seconds": entry.total,
         "size": _size(entry),
-        "question": conversation.question(entry),
+        "question": conversation.question(hidden_question(entry)),
     }
 
 
@@ -66,7 +67,7 @@ def row(entry: Entry, now: float) -> tuple[str, ...]:
         "stream" if entry.stream else "-",
         f"{tokens:,}" if tokens else "-",
         units.human_size(_size(entry)),
-        conversation.question(entry),
+        conversation.question(hidden_question(entry)),
     )
 
 

@@ -21,6 +21,8 @@ from .proxy import StartError
 FAILED = 100
 """Exit code of a run whose COMMAND succeeded and whose replay did not."""
 
+_SECRETS = 100
+"""Answers that were not recorded for a secret, of which each has a line."""
 _NAMED = 5
 """Files that a line names."""
 
@@ -52,8 +54,6 @@ def _duration(text: str) -> float:
 def check(settings: Settings, arguments: argparse.Namespace) -> None:
     """Raises `StartError` where a replay or a recording cannot work, with what to do."""
     cassettes = settings.store.startswith(CASSETTES)
-    if cassettes and settings.stores:
-        _make(directory_of(settings))
     if settings.mode != "replay":
         return
     if cassettes and not directory_of(settings).is_dir():
@@ -61,16 +61,6 @@ def check(settings: Settings, arguments: argparse.Namespace) -> None:
         raise StartError(f"there are no recordings at {folder}; make them with: ai-cache record {folder} -- COMMAND")
     if not cassettes and (arguments.strict_unused or arguments.max_age is not None):
         raise StartError("--strict-unused and --max-age look at cassettes; this store has none")
-
-
-def _make(folder: Path) -> None:
-    """Before anything is bought that could not be recorded."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(f"no recordings can be made at {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise StartError(f"no recordings can be made at {folder}: it may not be written to")
 
 
 def placeholders(environ: Mapping[str, str], folder: Path, keep: bool) -> tuple[dict[str, str], list[str]]:
@@ -89,7 +79,7 @@ def placeholders(environ: Mapping[str, str], folder: Path, keep: bool) -> tuple[
 
 
 def _text(path: str | Path) -> str:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RuntimeError):  # of a home that there is not
         return Path(path).expanduser().read_text("utf-8")
     return ""
 
@@ -99,11 +89,18 @@ def verdict(stats: Stats, store: Store | None, arguments: argparse.Namespace) ->
     return [*_of_calls(stats, arguments.min_hits), *_of_files(store, arguments)]
 
 
-def unrecorded(stats: Stats) -> list[str]:
+def unrecorded(stats: Stats, store: Store | None) -> list[str]:
     """Why this recording fails its run: what was bought and is not there to be replayed."""
-    lost = stats.kept()[1][GIVEN_UP]
-    kinds = ", ".join(kind for kind, _ in stats.store_failures.most_common())
-    return [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost else []
+    secret = [*stats.unwritten, *(store.unwritten if isinstance(store, CassetteStore) else ())]
+    lost = stats.kept()[1][GIVEN_UP] - len(secret)
+    kinds = ", ".join(kind for kind, _ in stats.store_failures.most_common() if kind != "secret")
+    problems = [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost > 0 else []
+    large = stats.not_recordable[:_NAMED] + _more(len(stats.not_recordable) - _NAMED)
+    return [*secret[:_SECRETS], *problems, *large]
+
+
+def _more(count: int) -> list[str]:
+    return [f"{count} more calls are too large to record; see too_large in --report FILE"] if count > 0 else []
 
 
 def _of_calls(stats: Stats, min_hits: int) -> Iterator[str]:

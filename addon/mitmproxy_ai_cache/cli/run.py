@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import descriptors
 from ..settings import Settings
 from ..stats import Stats
 from ..stores import CASSETTES
@@ -43,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser, mode: bool = True) -> None:
     parser.add_argument(
         "--local",
         action="store_true",
-        help="also cache calls to models on this machine over http (sets HTTP_PROXY)",
+        help="also cache calls to models on this machine over http: names localhost, 127.0.0.1 and ::1 as AI hosts, "
+        "and sets HTTP_PROXY",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per call on stderr")
     if mode:  # else DIR stands there
@@ -80,11 +82,11 @@ async def _run(arguments: argparse.Namespace, command: list[str]) -> int:
         replaying.check(settings, arguments)
         async with proxy(arguments, log_calls=arguments.verbose) as running:
             with command_environment(running, settings, arguments) as environ:
-                code = await wait_for(command, environ, forward)
+                code = await wait_for(command, environ, forward, running.files)
             stats, store = running.stats, running.store
             problems = replaying.verdict(stats, store, arguments) if settings.mode == "replay" else []
-    if settings.store.startswith(CASSETTES) and settings.stores:
-        problems = replaying.unrecorded(stats)
+    if settings.stores and (settings.store.startswith(CASSETTES) or stats.unwritten):
+        problems = replaying.unrecorded(stats, store)
     code = code or (replaying.FAILED if problems else 0)
     _report(arguments, stats, problems, code, settings.mode)
     if not arguments.quiet:
@@ -100,7 +102,7 @@ def command_environment(
 ) -> Iterator[dict[str, str]]:
     """What COMMAND gets. In a replay with placeholders for credentials, whose files are gone afterwards."""
     hosts = running.master.options.ai_cache_hosts
-    block, removed = variables(running.url, running.confdir, os.environ, hosts, arguments.local)
+    block, removed = variables(running.url, running.roots, os.environ, hosts, arguments.local)
     if removed:
         print(f"ai-cache: taken out of NO_PROXY for this run: {', '.join(removed)}", file=sys.stderr)
     if settings.mode != "replay":
@@ -152,10 +154,16 @@ def _why_nothing(stats: Stats) -> list[str]:
     return []
 
 
-async def wait_for(command: list[str], environ: dict[str, str], forward: list[subprocess.Popen[bytes]]) -> int:
-    """COMMAND's exit code as a shell gives it: 126 not executable, 127 not found, 128+n killed by signal n."""
+async def wait_for(
+    command: list[str], environ: dict[str, str], forward: list[subprocess.Popen[bytes]], files: int = 0
+) -> int:
+    """COMMAND's exit code as a shell gives it: 126 not executable, 127 not found, 128+n killed by signal n.
+
+    `files` is its limit of open files; 0 for ours.
+    """
     try:
-        process = subprocess.Popen(command, env=environ)  # noqa: ASYNC220 it inherits the terminal
+        with descriptors.for_child(files):
+            process = subprocess.Popen(command, env=environ)  # noqa: ASYNC220 it inherits the terminal
     except FileNotFoundError:
         print(f"ai-cache: {command[0]}: command not found", file=sys.stderr)
         return 127

@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from .. import log_line
+from .. import log_line, trust
 from ..store_of import directory_of
 from . import cassettes
 from .env import folder
@@ -25,6 +25,11 @@ SUMMARY = "run the proxy in the foreground"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, port=8484)
+    parser.add_argument(
+        "--local",
+        action="store_true",
+        help="also for models on this machine: names localhost, 127.0.0.1 and ::1 as AI hosts",
+    )
     parser.add_argument(
         "--ready-file",
         type=Path,
@@ -72,11 +77,13 @@ async def _serve(arguments: argparse.Namespace, note: str) -> int:
     if arguments.until_eof:
         threading.Thread(target=_wait_for_eof, args=(asyncio.get_running_loop(), stop), daemon=True).start()
     async with proxy(arguments, log_calls=True) as running:
+        _publish(running)
         if arguments.ready_file:
             _write_ready(arguments, running, note)
         if not arguments.quiet:
             port = running.master.address[1]
             hint = "ai-cache env" if port == 8484 else f"ai-cache env --port {port}"
+            hint += " --local" if arguments.local else ""
             line = f'ai-cache: listening on {running.url}; for your shell: eval "$({hint})"'
             print(log_line.message(line) if running.stats.json_lines else line, file=sys.stderr, flush=True)
         await stop.wait()
@@ -84,6 +91,12 @@ async def _serve(arguments: argparse.Namespace, note: str) -> int:
     if not arguments.quiet:
         print_summary(stats)
     return 0
+
+
+def _publish(running: Running) -> None:
+    """For clients that are set up once. A directory that cannot be written was warned of, or holds what is needed."""
+    with suppress(OSError):
+        trust.publish_bundle(running.confdir, running.roots.bundle)
 
 
 def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -95,7 +108,8 @@ def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 def _write_ready(arguments: argparse.Namespace, running: Running, note: str) -> None:
     """All or nothing: somebody waits for the file and reads it at once."""
-    environment, _ = variables(running.url, running.confdir, os.environ, running.master.options.ai_cache_hosts)
+    hosts = running.master.options.ai_cache_hosts
+    environment, _ = variables(running.url, running.roots, os.environ, hosts, arguments.local)
     if arguments.placeholders and running.master.options.ai_cache_mode == "replay":
         environment |= placeholders(os.environ, folder(arguments.placeholders), keep=False)[0]
     file: Path = arguments.ready_file

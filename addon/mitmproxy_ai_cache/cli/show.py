@@ -18,6 +18,7 @@ from ..conversation.reading import amount
 from ..conversation.text import answer_lines, conversation_lines
 from ..entry import Entry
 from ..explain.shown import printable
+from ..redact.entries import hidden
 from . import stored
 from .rm import line
 from .stored import FAILURE as FAILURE
@@ -71,6 +72,7 @@ def _write(entry: Entry, arguments: argparse.Namespace) -> None:
     if arguments.raw or arguments.request:
         sys.stdout.buffer.write(entry.body if arguments.raw else entry.request)
         return
+    entry = hidden(entry)
     if arguments.json:
         print(json.dumps(entry_data(entry, time.time()), indent=2))
     elif arguments.curl:

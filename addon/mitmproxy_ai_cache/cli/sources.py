@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..options import LIST, OPTIONS, Option, near
+from ..safe_text import quoted, safe_name
 from ..settings import SettingsError
 from ..stores import CASSETTES
+from ..targets import LOCAL
 from . import project
 from .project import Project
 
@@ -82,7 +84,9 @@ def _check_names(file: Path, table: Mapping[str, Any]) -> None:
     known = [option.name.removeprefix("ai_cache_") for option in OPTIONS]
     for name in table:
         if name not in known:
-            raise SettingsError(f"{file}: there is no setting {name!r}{near(name, known)}; ai-cache options lists them")
+            raise SettingsError(
+                f"{file}: there is no setting {safe_name(name)!r}{near(name, known)}; ai-cache options lists them"
+            )
 
 
 def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Value]:
@@ -104,7 +108,7 @@ def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping
         name, separator, text = assignment.partition("=")
         if name not in by_name:
             if name.startswith("ai_cache_"):
-                raise SettingsError(f"there is no option {name}{near(name, by_name)}")
+                raise SettingsError(f"there is no option {safe_name(name)}{near(name, by_name)}")
             continue  # one of mitmproxy's own
         option = by_name[name]
         if option.type is LIST:
@@ -112,6 +116,10 @@ def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping
             found[name] = Value(tuple(lists[name]), "--set")
         else:
             found[name] = Value(_from_text(option, text if separator else "true"), "--set")
+    if getattr(arguments, "local", False):
+        named = found["ai_cache_hosts"]
+        more = [name for name in LOCAL if name not in named.value]
+        found["ai_cache_hosts"] = Value((*named.value, *more), "--local" if more else named.origin)
     return found
 
 
@@ -152,13 +160,13 @@ def _from_text(option: Option, text: str) -> Any:
     """The value of an environment variable or of `--set`."""
     if option.type is bool:
         if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
-            raise SettingsError(f"{option.name} is {text!r}; write true or false")
+            raise SettingsError(f"{option.name} is {quoted(text)}; write true or false")
         return text.lower() in ("true", "1", "yes", "on")
     if option.type is int:
         try:
             return int(text)
         except ValueError:
-            raise SettingsError(f"{option.name} is {text!r}; write a whole number") from None
+            raise SettingsError(f"{option.name} is {quoted(text)}; write a whole number") from None
     if option.type is LIST:
         return tuple(line.strip() for line in text.replace("\n", ";").split(";") if line.strip())
     return text

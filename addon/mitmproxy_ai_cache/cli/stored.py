@@ -17,6 +17,7 @@ from typing import Any
 from .. import units
 from ..entry import Entry
 from ..explain.shown import printable
+from ..safe_text import scrubbed
 from ..selection import EVERYTHING, Selection
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
@@ -129,7 +130,7 @@ async def walk(store: Store, selection: Selection, what: str, limit: float = mat
 
 def say(text: str) -> None:
     """One line on stderr."""
-    print(f"ai-cache: {printable(text)}", file=sys.stderr, flush=True)
+    print(f"ai-cache: {printable(scrubbed(text))}", file=sys.stderr, flush=True)
 
 
 def answered(work: Callable[[], Coroutine[Any, Any, int]]) -> int:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from .. import conversation, units
 from ..entry import Entry
+from ..redact.entries import hidden_question
 from ..selection import Selection, host_of
 from ..stores.browsing import Page
 
@@ -88,7 +89,9 @@ def listed(entry: Entry) -> Listed:
 
 def _asked(entry: Entry) -> str:
     size = len(entry.request)
-    return conversation.question(entry) if size <= _READ else f"(a request of {units.human_size(size)})"
+    if size > _READ:
+        return f"(a request of {units.human_size(size)})"
+    return conversation.question(hidden_question(entry))
 
 
 def next_link(query: Mapping[str, str], page: Page) -> str:

@@ -39,7 +39,7 @@ def live_values(cache: Cache, totals: Totals, access: Access, span: str, now: fl
         "spans": tuple(_SPANS),
         "rows": [row(seen) for seen in rows],
         "all": access is Access.ALL,
-        "isolation": cache.isolation.kind,
+        "isolation": str(cache.isolation),
     }
 
 
@@ -80,7 +80,7 @@ def state(cache: Cache, entries: int | None) -> list[tuple[str, str]]:
     if store.failures:
         found.append(("Store failures", ", ".join(f"{kind} {n:,}" for kind, n in store.failures.most_common(4))))
     if cache.isolation.kind != "none":
-        found.append(("Entries apart by", cache.isolation.kind))
+        found.append(("Entries apart by", str(cache.isolation)))
     return found
 
 

@@ -16,6 +16,7 @@ from ..cache import Cache
 from ..entry import Entry
 from ..exchange import Exchange
 from ..messages import Headers, Response
+from ..redact.entries import hidden, hidden_url
 from ..selection import host_of
 from ..stores import StoreError
 from ..stores.browsing import NoSuchPage
@@ -75,11 +76,11 @@ class Site:
             return Response(200, Headers([("content-type", _ASSETS[visit.path])]), rendering.asset(visit.path[1:]))
         if visit.path in ("/", "/live"):
             return await self._overview(visit, cache, access)
-        if visit.path == metrics.PATH and access is not Access.TOTALS:
+        if visit.path == metrics.PATH:
             kind, text = await metrics.answer(cache, self._under_way(), visit.headers.get("accept"))
             return Response(200, Headers([("content-type", kind)]), text)
         if access is not Access.ALL:
-            raise NotShown(403, "Only totals are shown here: entries are kept apart, or you are on another machine.")
+            raise NotShown(403, "Only totals are shown here: entries are kept apart.")
         return await self._whole(visit, cache)
 
     async def _whole(self, visit: Visit, cache: Cache) -> Response:
@@ -94,7 +95,8 @@ class Site:
             case "GET" | "HEAD", ["entries", key]:
                 return await self._entry(visit, cache, await _entry(cache, key))
             case "GET" | "HEAD", ["entries", key, ("request" | "answer") as name]:
-                return shown.download(await _entry(cache, key), name)
+                kept = await _entry(cache, key)
+                return shown.download(await asyncio.to_thread(hidden, kept, cache.settings.redact), name)
             case "GET" | "HEAD", ["calls", number] if number.isascii() and number.isdecimal() and len(number) < 16:
                 return await self._call(cache, int(number))
             case "GET" | "HEAD", ["purge"]:
@@ -131,7 +133,8 @@ class Site:
         }
         return self._page("entries.html", cache, values)
 
-    async def _entry(self, visit: Visit, cache: Cache, entry: Entry) -> Response:
+    async def _entry(self, visit: Visit, cache: Cache, kept: Entry) -> Response:
+        entry = await asyncio.to_thread(hidden, kept, cache.settings.redact)
         view = "raw" if visit.query.get("view") == "raw" else "conversation"
         said = await asyncio.to_thread(conversation.of, entry) if view == "conversation" else None
         calls = [overview.row(seen) for seen in reversed(cache.stats.recent.calls) if seen.key == entry.key]
@@ -166,8 +169,8 @@ class Site:
             "found": found,
             "compared": compared,
             "trouble": trouble,
-            "asked": shown.raw("request", asked.request.body or b"") if asked is not None else None,
-            "url": asked.request.url if asked is not None else "",
+            "asked": await asyncio.to_thread(why.shown_request, cache, asked) if asked is not None else None,
+            "url": hidden_url(asked.request.url) if asked is not None else "",
             "apart": cache.isolation.kind != "none",
         }
         return self._page("call.html", cache, values)
@@ -232,7 +235,7 @@ async def _entry(cache: Cache, key: str) -> Entry:
 
 def _problem(status: int, line: str) -> Response:
     headers = (("www-authenticate", 'Basic realm="ai-cache", charset="UTF-8"'),) if status == 401 else ()
-    values = {"status": status, "line": line, "product": __version__, "mode": "", "access": "TOTALS"}
+    values = {"status": status, "line": line, "product": __version__, "mode": "", "access": "COUNTS"}
     return rendering.page("problem.html", values, status, headers)
 
 

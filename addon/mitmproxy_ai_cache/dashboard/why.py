@@ -9,9 +9,12 @@ from dataclasses import replace
 from .. import body as bodies
 from ..cache import Cache
 from ..entry import Entry
-from ..explain import Explanation, Miss, Recorded
+from ..explain import Explanation, Miss
+from ..offloop import LARGE
 from ..recent_calls import Asked
+from ..redact import redact
 from ..selection import Selection
+from .shown import Raw, raw
 
 _ENTRIES, _BYTES = 1000, 64 << 20
 """The newest entries that a request is compared with, and what they may take together."""
@@ -28,9 +31,20 @@ async def explanation(cache: Cache, asked: Asked, key: str, reason: str, at: flo
     entries = await _entries(cache, key, Selection(host=glob.escape(asked.request.host), before=at))
     if not entries:
         entries = await _entries(cache, key, Selection(before=at))
-    call = cache.registry.recognise(asked.request, bodies.read(asked.request, 1 << 31))
+    call = None
+    if len(asked.request.body or b"") < LARGE:
+        call = cache.registry.recognise(asked.request, bodies.read(asked.request, LARGE))
     miss = Miss(asked.request, call, cache.settings.key_rules, asked.namespace, key, reason)
-    return await asyncio.to_thread(lambda: Recorded(entries, cache.registry).explain(miss)), len(entries)
+    shelf = cache.off_loop.shelf(entries)
+    try:
+        return await shelf.explain(miss), len(entries)
+    finally:
+        await shelf.close()
+
+
+def shown_request(cache: Cache, asked: Asked) -> Raw:
+    """The body of a request as a page shows it."""
+    return raw("request", redact(asked.request.body or b"", cache.settings.redact).data)
 
 
 async def _entries(cache: Cache, key: str, selection: Selection) -> list[Entry]:

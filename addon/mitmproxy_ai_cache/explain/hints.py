@@ -127,7 +127,7 @@ def _is_epoch(value: Any) -> bool:
     """Seconds or milliseconds since 1970, of this century."""
     if isinstance(value, dict) and value.keys() == {"#n"}:
         digits, _, exponent = value["#n"].partition("e")
-        value = float(f"{digits}e{exponent}") if len(exponent) < 4 else 0
+        value = float(f"{digits}e{exponent or 0}") if len(exponent) < 4 else 0
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return 1.5e9 < value < 2.0e9 or 1.5e12 < value < 2.0e12

@@ -11,7 +11,7 @@ import heapq
 import zlib
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -63,8 +63,11 @@ class Nearest:
 class Index:
     """Recorded requests by protocol and by place."""
 
-    def __init__(self, entries: Iterable[Entry], registry: Registry | None = None) -> None:
+    def __init__(
+        self, entries: Iterable[Entry], registry: Registry | None = None, hide: Callable[[Entry], Entry] | None = None
+    ) -> None:
         self.registry = registry or protocols.standard()
+        self._hide = hide
         self.by_protocol: dict[str, list[Kept]] = defaultdict(list)
         self.by_key: dict[str, list[Kept]] = defaultdict(list)
         self._by_place: dict[tuple[str, str], list[Kept]] = defaultdict(list)
@@ -91,7 +94,8 @@ class Index:
             if read > _COMPARED_BYTES and best is not None:
                 break
             read += len(kept.entry.request) + len(sent.body[1])
-            side = recorded_side(kept.entry, sent, self.registry)
+            entry = self._hide(kept.entry) if self._hide is not None else kept.entry
+            side = recorded_side(entry, sent, self.registry)
             found = Nearest(kept, side, compare(side, sent))
             if best is None or found.comparison.distance < best.comparison.distance:
                 best = found

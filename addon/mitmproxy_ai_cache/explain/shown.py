@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..json_body import Json
+from ..redact.entries import hidden_value
 
 WIDTH = 60
 """Characters of a value that are shown, quotes and dots not counted."""
@@ -59,6 +60,9 @@ def pair(recorded: Json, sent: Json, name: str = "") -> tuple[str, str]:
     """Both values, shortened so that the change is seen. `name` is the member they stand in."""
     if _SECRET_MEMBER.fullmatch(name) and isinstance(recorded, str) and isinstance(sent, str):
         return _NOT_SHOWN, _NOT_SHOWN
+    recorded, sent = hidden_value(recorded, name), hidden_value(sent, name)
+    if isinstance(recorded, str) and recorded == sent:  # they differ in a secret
+        return _NOT_SHOWN, _NOT_SHOWN
     if isinstance(recorded, str) and isinstance(sent, str):
         before, after = change(recorded, sent)
         one, other = (_around(text, before, after, printable) for text in (recorded, sent))
@@ -76,7 +80,7 @@ def _escaped(text: str) -> str:
 def one_value(value: Json, name: str = "") -> str:
     if isinstance(value, str) and _SECRET_MEMBER.fullmatch(name):
         return _NOT_SHOWN
-    return _cut(printable(_written(value)), WIDTH)
+    return _cut(printable(_written(hidden_value(value, name))), WIDTH)
 
 
 def change(one: str, other: str) -> tuple[int, int]:

@@ -17,6 +17,7 @@ import orjson
 from .. import __version__
 from ..entry import Entry
 from ..messages import Headers
+from ..redact.entries import hidden
 
 END = b"\n]}}\n"
 
@@ -28,6 +29,7 @@ def beginning() -> bytes:
 
 def encode(entry: Entry) -> bytes:
     """One member of `entries`, without a comma."""
+    entry = hidden(entry)
     began = max(0.0, min(entry.created - entry.total, 253_370_764_800.0))
     request = _request(entry)
     document = {

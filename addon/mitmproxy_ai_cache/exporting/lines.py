@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -21,6 +22,7 @@ BEGINNING = b'{"ai_cache_entry":'
 """Of each line."""
 
 _BODIES = ("request", "body")
+_KEY = re.compile(r"[0-9a-f]{64}(?:-[1-9]\d{0,8})?", re.ASCII)
 _NAMES = tuple(each.name for each in fields(Entry) if each.name not in _BODIES)
 
 
@@ -40,6 +42,8 @@ def decode(line: bytes) -> Entry:
         known = {name: document[name] for name in _NAMES if name in document}
         for name in ("headers", "request_headers"):
             known[name] = tuple((field[0], field[1]) for field in known.get(name, ()))
+        if not _KEY.fullmatch(known["key"]):
+            raise BrokenEntry("its key is no key")
         entry = Entry(**known, request=_bytes(document["request"]), body=_bytes(document["response"]))
         return Entry.unpack(entry.pack_answer(), entry.pack_request())  # the checks of what comes from a store
     except BrokenEntry:

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from mitmproxy import exceptions, http
+from mitmproxy import http
 from mitmproxy.io import FlowReader
 
 from .. import bridge
 from ..protocols.base import Ending
-from .recorded import BrokenRecording, Recorded, Skipped, Unusable, answer_headers, request, status
+from .recorded import BrokenRecording, Recorded, Skipped, Unusable, answer_headers, request, split_fields, status
 
 
 def read(file: BinaryIO) -> Iterator[Recorded | Skipped]:
     """The flows in their order. Raises `BrokenRecording` where the file breaks off."""
     try:
-        for flow in FlowReader(file).stream():
+        for flow in FlowReader(_Bounded(file)).stream():  # type: ignore[arg-type]
             try:
                 yield _recorded(flow) if isinstance(flow, http.HTTPFlow) else Skipped("no HTTP")
             except Unusable as error:
                 yield Skipped(str(error))
-    except (exceptions.FlowReadException, ValueError, KeyError, TypeError, AssertionError) as error:
-        raise BrokenRecording(f"the flow file cannot be read on ({error})") from None
+    except Exception as error:  # mitmproxy makes objects of what stands there, and may stumble over anything
+        said = str(error).partition("\n")[0][:160] or type(error).__name__
+        raise BrokenRecording(f"the flow file cannot be read on ({said}); record it again") from None
+
+
+class _Bounded:
+    """A file that never reads beyond its end: lengths in it may lie, and Python makes room for all that is asked."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+        self.tell, self.seek = file.tell, file.seek
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if size < 0 else min(size, left))
 
 
 def _recorded(flow: http.HTTPFlow) -> Recorded:
@@ -49,6 +64,7 @@ def _recorded(flow: http.HTTPFlow) -> Recorded:
         when=flow.request.timestamp_start,
         seconds=max(0.0, ended - flow.request.timestamp_start),
         ending=ending,
+        left_out=split_fields(headers),
     )
 
 

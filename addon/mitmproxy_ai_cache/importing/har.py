@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..messages import Headers
-from .recorded import Recorded, Skipped, Unusable, answer_headers, encoded, request, status
+from .recorded import Recorded, Skipped, Unusable, answer_headers, encoded, request, scalar, split_fields, status
 
 
 def entries(archive: Any) -> list[Any] | None:
@@ -29,7 +29,7 @@ def read(found: list[Any]) -> Iterator[Recorded | Skipped]:
             yield _recorded(entry)
         except Unusable as error:
             yield Skipped(str(error))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
             yield Skipped("no exchange of a kind that is known")
 
 
@@ -44,6 +44,7 @@ def _recorded(entry: dict[str, Any]) -> Recorded:
         body=body,
         when=_when(entry.get("startedDateTime")),
         seconds=max(0.0, float(entry.get("time") or 0) / 1000),
+        left_out=split_fields(_fields(got)),
     )
 
 
@@ -88,7 +89,7 @@ def _fields(message: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for field in message.get("headers") or ():
         # Slack writes pairs.
         name, value = (field["name"], field["value"]) if isinstance(field, dict) else field[:2]
-        yield str(name), str(value)
+        yield scalar(name), scalar(value)
 
 
 def _typed(headers: Headers, got: dict[str, Any]) -> Headers:

@@ -53,6 +53,8 @@ class Recorded:
     seconds: float = 0.0
     """From the request to the end of the answer; 0 where it is not known."""
     ending: Ending = Ending.CLEAN
+    left_out: tuple[str, ...] = ()
+    """Names of fields of the answer that would be more than one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +100,31 @@ def request(method: str, url: str, fields: Iterable[tuple[str, str]], body: byte
     )
 
 
+def scalar(value: Any) -> str:
+    """The text of a name or a value of a header. Raises TypeError for a list or an object, which may be endless."""
+    if isinstance(value, list | dict | tuple | set):
+        raise TypeError("no text")
+    return str(value)
+
+
 def status(value: Any) -> int:
     """A final status code (RFC 9110 section 15). Raises `Unusable`, ValueError, TypeError."""
     code = int(value)
     if not 200 <= code <= 599:
-        raise Unusable("no answer")
+        raise Unusable("no answer" if code == 0 else f"status {code} is no answer (200 to 599 are)")
     return code
 
 
 def answer_headers(fields: Iterable[tuple[str, str]], body: bytes) -> Headers:
     """The header of an answer without what the recording made untrue."""
     return truthful(Headers(field for field in _safe(fields) if field[0].lower() not in _FRAMING), body)
+
+
+def split_fields(fields: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The names of those that would be more than one line. Browsers join cookies so: they are none."""
+    return tuple(
+        name for name, value in fields if _BREAKS.search(name + value) and name.lower() not in ("set-cookie", "cookie")
+    )
 
 
 def _safe(fields: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:

@@ -18,7 +18,21 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node
 
-from .recorded import BrokenRecording, Recorded, Skipped, Unusable, answer_headers, encoded, request, status
+from .recorded import (
+    BrokenRecording,
+    Recorded,
+    Skipped,
+    Unusable,
+    answer_headers,
+    encoded,
+    request,
+    scalar,
+    split_fields,
+    status,
+)
+
+_MOST_VALUES = 10_000_000
+"""In one cassette, each counted as often as it is named."""
 
 
 class _Strings(SafeConstructor):
@@ -26,6 +40,9 @@ class _Strings(SafeConstructor):
 
     vcrpy writes YAML 1.1, where `12e45` is a string; YAML 1.2 makes a number of it: a request id, a body, a header.
     """
+
+    def flatten_mapping(self, node: Any) -> Any:
+        """Merge keys (`<<`) are names like any other: no recorder writes them, and each may double all before it."""
 
 
 def _text(loader: _Strings, node: Node) -> Any:
@@ -36,7 +53,7 @@ def _bytes(loader: _Strings, node: Node) -> bytes:
     return base64.b64decode(loader.construct_scalar(node))
 
 
-for _tag in ("int", "float", "bool", "timestamp", "python/str", "python/unicode"):
+for _tag in ("int", "float", "bool", "timestamp", "merge", "value", "python/str", "python/unicode"):
     _Strings.add_constructor(f"tag:yaml.org,2002:{_tag}", _text)
 _Strings.add_constructor("!binary", _bytes)  # as Ruby writes it
 
@@ -47,9 +64,37 @@ def from_yaml(data: bytes) -> Any:
     yaml.Constructor = _Strings
     yaml.allow_duplicate_keys = True
     try:
-        return yaml.load(data)
-    except (YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise BrokenRecording(f"the YAML cannot be read ({str(error).strip().splitlines()[0]})") from None
+        value = yaml.load(data)
+    except (YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise BrokenRecording(f"the YAML cannot be read ({said}{where}); record it again") from None
+    if _written_out(value) > _MOST_VALUES:
+        raise BrokenRecording("its aliases stand for too many values, or for themselves; record it again")
+    return value
+
+
+def _written_out(value: Any) -> float:
+    """How many values there would be without aliases; infinity where one contains itself."""
+    sizes: dict[int, float] = {}
+    open_: set[int] = set()
+    waiting: list[tuple[Any, bool]] = [(value, False)]
+    while waiting:
+        item, below_is_done = waiting.pop()
+        inner = [*item, *item.values()] if isinstance(item, dict) else item
+        if not isinstance(inner, list | tuple | set) or id(item) in sizes:
+            continue
+        if below_is_done:
+            open_.discard(id(item))
+            sizes[id(item)] = 1 + sum(sizes.get(id(each), 1) for each in inner)
+        elif id(item) in open_:
+            return float("inf")
+        else:
+            open_.add(id(item))
+            waiting.append((item, True))
+            waiting += [(each, False) for each in inner]
+    return sizes.get(id(value), 1)
 
 
 def interactions(cassette: Any) -> list[Any] | None:
@@ -67,7 +112,7 @@ def read(found: list[Any]) -> Iterator[Recorded | Skipped]:
             yield _recorded(interaction)
         except Unusable as error:
             yield Skipped(str(error))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
             yield Skipped("no exchange of a kind that is known")
 
 
@@ -81,6 +126,7 @@ def _recorded(interaction: dict[str, Any]) -> Recorded:
         headers=answer_headers(_fields(got.get("headers")), body),
         body=body,
         when=_when(interaction.get("recorded_at")),
+        left_out=split_fields(_fields(got.get("headers"))),
     )
 
 
@@ -101,7 +147,7 @@ def _fields(headers: Any) -> Iterator[tuple[str, str]]:
     """Values are lists; one string in cassettes of other recorders."""
     for name, values in (headers or {}).items():
         for value in values if isinstance(values, list) else [values]:
-            yield str(name), value.decode("latin-1") if isinstance(value, bytes) else str(value)
+            yield scalar(name), value.decode("latin-1") if isinstance(value, bytes) else scalar(value)
 
 
 def _when(recorded_at: Any) -> float | None:

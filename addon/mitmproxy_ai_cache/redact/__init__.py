@@ -27,6 +27,7 @@ from .http import (
     redact_url,
 )
 from .patterns import Pattern, parse_pattern, placeholder
+from .version import redaction_rules
 
 __all__ = [
     "Finding",
@@ -43,4 +44,5 @@ __all__ = [
     "redact_headers",
     "redact_request",
     "redact_url",
+    "redaction_rules",
 ]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import orjson
+
+from .services import SERVICES, SERVICES_MIXED, SERVICES_STRICTLY
 
 _AFTER_ESCAPE = rb"(?<=\\[nrtbf])|(?<=\\u00[0-9a-fA-F]{2})|(?<=%[0-9a-fA-F]{2})"
 """A letter before a key is no part of a word where it ends an escape: `\\nsk-...`, `\\u0022sk-...`, `%3Dsk-...`."""
@@ -61,6 +63,13 @@ def _mixed(value: bytes) -> bool:
     cases = _LOWER.search(value[3:]) and _UPPER.search(value)
     long_part = max(map(len, re.split(rb"[-_]", value))) >= 16
     return not is_stand_in(value) and _DIGIT.search(value) is not None and (cases is not None or long_part)
+
+
+def is_mixed(value: bytes) -> bool:
+    """A key behind a prefix that words have, too: letters and digits by turns, none of `re_compile_all_patterns_2`."""
+    longest = max(re.split(rb"[-_./]", value), key=len)
+    humps = re.findall(rb"[A-Z]?[a-z]+|[A-Z]+|[0-9]+", longest)
+    return not is_stand_in(value) and len(longest) >= 12 and any(map(bytes.isdigit, humps)) and len(humps) >= 4
 
 
 def is_jwt(value: bytes) -> bool:
@@ -142,16 +151,18 @@ _ROWS: tuple[tuple[str, str, bytes], ...] = (
     ("shpat_", "shopify-token", rb"shpat_[0-9a-fA-F]{32}"),
     ("dckr_pat_", "docker-token", rb"dckr_pat_[A-Za-z0-9_-]{20,}"),
     ("AGE-SECRET-KEY-1", "age-key", rb"AGE-SECRET-KEY-1[A-Z0-9]{50,}"),
+    *SERVICES,
 )
 
-_STRICTLY = frozenset("sk- hf_ r8_ fw_ pa- al- csk- xai- sk_ rk_ 1//0 AQ. SG.".split())
+_STRICTLY = frozenset("sk- hf_ r8_ fw_ pa- al- csk- xai- sk_ rk_ 1//0 AQ. SG.".split()) | SERVICES_STRICTLY
 
 
 def _table() -> dict[bytes, tuple[Shape, ...]]:
     table: dict[bytes, list[Shape]] = {}
     for prefix, kind, body in _ROWS:
         before = _STRICT if prefix in _STRICTLY and kind != "anthropic-key" else _LOOSE
-        table.setdefault(prefix.encode(), []).append(Shape(kind, re.compile(before + body)))
+        check = is_mixed if prefix in SERVICES_MIXED else _no_stand_in
+        table.setdefault(prefix.encode(), []).append(Shape(kind, re.compile(before + body), check))
     table[b"sk-"].append(Shape("openai-key", re.compile(_STRICT + rb"sk-[A-Za-z0-9_-]{20,}"), _mixed))
     jwt = rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}"
     table[b"eyJ"] = [Shape("jwt", re.compile(_LOOSE + jwt), is_jwt)]
@@ -161,7 +172,16 @@ def _table() -> dict[bytes, tuple[Shape, ...]]:
 SHAPES = _table()
 """The shapes by the literal they begin with."""
 
-_ANY = rb"(?:" + rb"|".join(map(re.escape, SHAPES)) + rb")"
+
+def _any_of(prefixes: Iterable[bytes]) -> bytes:
+    """One of these, by their first letter: there are many, and each is tried in turn."""
+    by_letter: dict[bytes, list[bytes]] = {}
+    for prefix in sorted(prefixes, key=len, reverse=True):
+        by_letter.setdefault(prefix[:1], []).append(re.escape(prefix[1:]))
+    return rb"(?:" + rb"|".join(first + rb"(?:" + rb"|".join(rest) + rb")" for first, rest in by_letter.items()) + rb")"
+
+
+_ANY = _any_of(SHAPES)
 PREFIX = re.compile(_ANY)
 PREFIX_WITHIN = re.compile(rb"(?<![A-Za-z0-9])" + _ANY)
 """Where one may begin within a run of letters, digits and dashes."""
@@ -169,6 +189,3 @@ PREFIX_DOTTED = re.compile(
     _LOOSE + rb"(?:" + rb"|".join(re.escape(one) for one in SHAPES if one[-1:] == b".") + rb"|eyJ)"
 )
 """Where one may begin whose first dot comes early: `ya29.`, `SG.`, JWTs with a short header."""
-
-AZURE_KEY = re.compile(rb"(?<![A-Za-z0-9])[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}(?![A-Za-z0-9])")
-"""Keys of Azure AI services since 2024: 84 characters with a fixed mark in the middle."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
-from . import contexts, kinds
+from . import assignments, contexts, kinds, services
 from .patterns import Pattern, is_json_number, placeholder
 from .views import views
 
@@ -59,11 +60,16 @@ class Hit:
     """Kind and how it may be shown, one pair for each secret."""
     sealed: bool = False
     """Within an opaque field that must come back as it was: reported, never replaced."""
+    late: bool = False
+    """Known by its name alone: gives way to what is known by its shape, so that what older rules have replaced and
+    what they have not come to the same."""
 
 
 def find(data: bytes, extra: tuple[Pattern, ...] = (), depth: int = _DEPTH, blobs: int = _BLOBS) -> list[Hit]:
     """All secrets of `data`, in order and without overlap."""
-    hits = [_hit(data, *span) for span in _spans(data, extra)]
+    lower = data.lower()
+    hits = [_hit(data, *span) for span in _spans(data, lower, extra)]
+    hits += [_hit(data, *span, late=True) for span in assignments.found(data, lower)]
     if len(data) >= _RUN:
         for start, end in _new_runs(data):
             spans = [*_tokens(data, start, end)]
@@ -76,7 +82,7 @@ def find(data: bytes, extra: tuple[Pattern, ...] = (), depth: int = _DEPTH, blob
         for view in views(data):
             for hit in find(view.data, extra, depth - 1, blobs):
                 start, end = view.back(hit.start, hit.end)
-                hits.append(Hit(start, end, view.escaped(hit.replacement), hit.found, hit.sealed))
+                hits.append(Hit(start, end, view.escaped(hit.replacement), hit.found, hit.sealed, hit.late))
     return _sealed(data, _apart(hits)) if hits else hits
 
 
@@ -91,11 +97,11 @@ def replaced(data: bytes, hits: Iterable[Hit]) -> bytes:
     return b"".join([*pieces, data[at:]])
 
 
-def _hit(data: bytes, start: int, end: int, kind: str) -> Hit:
+def _hit(data: bytes, start: int, end: int, kind: str, late: bool = False) -> Hit:
     written = placeholder(kind)
     if is_json_number(data, start, end):
         written = b'"' + written + b'"'
-    return Hit(start, end, written, ((kind, shortened(data[start:end])),))
+    return Hit(start, end, written, ((kind, shortened(data[start:end])),), late=late)
 
 
 def shortened(secret: bytes) -> str:
@@ -104,11 +110,11 @@ def shortened(secret: bytes) -> str:
     return (head if head.isprintable() and head.isascii() else "") + "****"
 
 
-def _spans(data: bytes, extra: tuple[Pattern, ...]) -> Iterator[contexts.Span]:
+def _spans(data: bytes, lower: bytes, extra: tuple[Pattern, ...]) -> Iterator[contexts.Span]:
     for pattern in extra:
         for start, end in pattern.spans(data):
             yield start, end, pattern.kind
-    yield from contexts.marked(data, data.lower())
+    yield from contexts.marked(data, lower)
 
 
 def _new_runs(data: bytes) -> Iterator[tuple[int, int]]:
@@ -136,7 +142,12 @@ def _tokens(data: bytes, start: int, end: int) -> Iterator[contexts.Span]:
     """Secrets that are known by how they begin. A dot ends a run, so one may begin before it."""
     last = end if end - start <= _HEAD else start + 64
     at = start
-    if data[start - 1 : start] == b".":
+    before = data[start - 1 : start]
+    if before in (b".", b":", b"~"):
+        for match in services.DOTTED.finditer(data, max(0, start - 64), end):
+            if match.end() > start:
+                yield (*match.span(), services.kind_of(match))
+    if before == b".":
         for prefix in kinds.PREFIX_DOTTED.finditer(data, max(0, start - 64), start):
             yield from _shaped(data, prefix)
     if prefix_here := kinds.PREFIX.match(data, start, last):
@@ -144,8 +155,10 @@ def _tokens(data: bytes, start: int, end: int) -> Iterator[contexts.Span]:
         at = prefix_here.end()
     for prefix in islice(kinds.PREFIX_WITHIN.finditer(data, at, last), _MOST_PREFIXES):
         yield from _shaped(data, prefix)
-    if 84 <= end - start <= 200 and (match := kinds.AZURE_KEY.search(data, start, end)):
-        yield (*match.span(), "azure-key")
+    if 30 <= end - start <= 300 and services.may_be_marked(data[start:end]):
+        for match in services.MARKED.finditer(data, start, min(len(data), end + 2)):
+            if match.lastgroup != "service_key" or kinds.is_mixed(match[0]):
+                yield (*match.span(), services.kind_of(match))
 
 
 def _shaped(data: bytes, prefix: re.Match[bytes]) -> Iterator[contexts.Span]:
@@ -214,7 +227,12 @@ def _url_safe(run: bytes) -> bool:
 
 
 def _apart(hits: list[Hit]) -> list[Hit]:
-    """Of hits that overlap, the longest; of equal ones the first found, which is the most particular."""
+    """Of hits that overlap, the longest; of equal ones the first found, which is the most particular. What is late
+    gives way to all others."""
+    if any(hit.late for hit in hits) and not all(hit.late for hit in hits):
+        sure = _apart([hit for hit in hits if not hit.late])
+        starts = [hit.start for hit in sure]
+        hits = [*sure, *(hit for hit in hits if hit.late and not _overlaps(hit, sure, starts))]
     kept: list[Hit] = []
     for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):
         if not kept or hit.start >= kept[-1].end:
@@ -222,6 +240,12 @@ def _apart(hits: list[Hit]) -> list[Hit]:
         elif hit.end - hit.start > kept[-1].end - kept[-1].start:
             kept[-1] = hit
     return kept
+
+
+def _overlaps(hit: Hit, others: list[Hit], starts: list[int]) -> bool:
+    """`others` are in order and apart; `starts` says where they begin."""
+    place = bisect_left(starts, hit.end) - 1
+    return place >= 0 and others[place].end > hit.start
 
 
 def _sealed(data: bytes, hits: list[Hit]) -> list[Hit]:
@@ -234,8 +258,6 @@ def _sealed(data: bytes, hits: list[Hit]) -> list[Hit]:
     if not spans:
         return hits
     return [
-        Hit(hit.start, hit.end, hit.replacement, hit.found, True)
-        if any(start < hit.end and hit.start < end for start, end in spans)
-        else hit
+        replace(hit, sealed=True) if any(start < hit.end and hit.start < end for start, end in spans) else hit
         for hit in hits
     ]

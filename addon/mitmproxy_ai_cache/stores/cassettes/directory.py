@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ... import foreign_files
 from ...cassette import names, parts
 
 _ATTRIBUTES = """\
@@ -37,7 +39,7 @@ _PARTS = 32 << 20
 """Characters of parts that are kept in memory."""
 
 Found = dict[str, tuple[int, int]]
-"""Size in bytes and time of change in nanoseconds, by path."""
+"""Size in bytes and time of change in nanoseconds, by path. What is no file has the size `NO_FILE`."""
 
 
 class CassetteDirectory:
@@ -70,11 +72,11 @@ class CassetteDirectory:
             except FileNotFoundError:
                 continue
             seen[folder] = known
-            for path, stat in known[1].items():
-                if stat == _FOLDER:
+            for path, size_and_time in known[1].items():
+                if size_and_time == _FOLDER:
                     waiting.append(path)
                 else:
-                    found[path] = stat
+                    found[path] = size_and_time
         self._seen = seen
         return found
 
@@ -84,21 +86,29 @@ class CassetteDirectory:
         with os.scandir(self.root / folder) as items:
             for item in items:
                 path = prefix + item.name
-                if item.name.startswith(".") or path == names.PARTS or item.is_symlink():
+                if item.name.startswith(".") or path == names.PARTS:
                     continue
-                if item.is_dir():
+                if item.is_dir(follow_symlinks=False):
                     listed[path] = _FOLDER
                 elif item.name.endswith(".json"):
-                    stat = item.stat()
-                    listed[path] = (stat.st_size, stat.st_mtime_ns)
+                    listed[path] = _stat_of(item.stat(follow_symlinks=False))
         return listed
 
     def stat(self, path: str) -> tuple[int, int]:
-        stat = os.stat(self.root / path)
-        return stat.st_size, stat.st_mtime_ns
+        return _stat_of(os.stat(self.root / path, follow_symlinks=False))
 
     def read(self, path: str) -> bytes:
-        return (self.root / path).read_bytes()
+        return foreign_files.read(self.root / path)
+
+    def why_no_file(self, path: str) -> str:
+        """What is at `path` in place of a file, and what to do."""
+        target = self.root / path
+        try:
+            if not target.is_symlink():
+                foreign_files.opened(target).close()
+        except OSError as error:
+            return f"it {error}"
+        return "it is a symbolic link, which is not followed; put the file itself there"
 
     # Writing
 
@@ -166,7 +176,8 @@ class CassetteDirectory:
         try:
             content = parts.checked(name, self.read(f"{names.PARTS}/{name}"))
         except OSError as error:
-            raise parts.BrokenPart(f"parts/{name} cannot be read ({error.strerror})") from None
+            why = error.strerror or error
+            raise parts.BrokenPart(f"parts/{name} cannot be read ({why}); restore it from git") from None
         self._parts_size += len(content)
         if self._parts_size > _PARTS:
             self._parts, self._parts_size = {}, len(content)
@@ -179,7 +190,7 @@ class CassetteDirectory:
         """That of the directory, or the one that is kept `elsewhere` for it."""
         for path in (self.root / _INDEX, elsewhere):
             with suppress(OSError):
-                return path.read_bytes()
+                return foreign_files.read(path)
         return b""
 
     def write_index(self, data: bytes, elsewhere: Path | None = None) -> None:
@@ -194,7 +205,7 @@ class CassetteDirectory:
     def note_used(self, *paths: str) -> None:
         """Tell other processes that this run needs `paths`; without any, that it is there."""
         self._make(self.root)
-        with open(self.root / self._notes, "a", newline="\n") as file:
+        with open(self.root / self._notes, "a", newline="\n", errors="surrogateescape") as file:
             file.writelines(path + "\n" for path in paths)
 
     def end_notes(self) -> None:
@@ -212,10 +223,16 @@ class CassetteDirectory:
             for note in self.root.glob(f"{_USED}*"):
                 with suppress(OSError):
                     if note.name != self._notes and time.time() - note.stat().st_mtime < _LONGEST_RUN:
-                        yield from note.read_text().splitlines()
+                        yield from foreign_files.read(note).decode(errors="surrogateescape").splitlines()
 
 
 _FOLDER = (-1, -1)
+NO_FILE = -2
+"""The size of a link, a pipe, a socket or a device."""
+
+
+def _stat_of(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size if stat.S_ISREG(found.st_mode) else NO_FILE, found.st_mtime_ns
 
 
 def _patiently(source: Path, target: Path) -> None:

@@ -14,14 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import platformdirs
-
+from ... import foreign_files
 from ...cassette import file, index, json_text, names, parts, similar
 from ...cassette.file import BrokenCassette, Cassette
 from ...cassette.index import Row
+from ...cassette.leaks import Compose, compose
 from ...entry import Entry
+from ...places import cache_directory, is_nowhere
+from ...redact import Pattern
 from ...replay import printable
-from .directory import CassetteDirectory
+from .directory import NO_FILE, CassetteDirectory
 
 logger = logging.getLogger("ai-cache")
 
@@ -46,6 +48,8 @@ class Shelf:
 
     def __init__(self, root: Path, key_of: Callable[[Entry], str], rules: str, writable: bool) -> None:
         self.directory = CassetteDirectory(root)
+        self.compose: Compose = compose
+        """Writes the text of an entry; a long one is better written elsewhere."""
         self.rows: dict[str, Row] = {}
         self.paths: dict[str, tuple[str, ...]] = {}
         """The files of a key; the newest answers."""
@@ -95,9 +99,11 @@ class Shelf:
         if row is not None and row.is_of(*stat):
             self._place(path, row)
             return
-        if stat[0] == 0 and time.time_ns() - stat[1] < _CLAIMED:
+        if self._writable and stat[0] == 0 and time.time_ns() - stat[1] < _CLAIMED:
             return  # another process is about to write it
         try:
+            if stat[0] == NO_FILE:
+                raise BrokenCassette(self.directory.why_no_file(path))
             data = self.directory.read(path)
             digest = index.digest_of(data)
             known = next((row for row in (row, self.rows.get(path)) if row and row.digest == digest), None)
@@ -108,7 +114,7 @@ class Shelf:
             self.problems.pop(path, None)
         except (BrokenCassette, OSError) as error:
             self._forget(path)
-            self._complain(path, str(error))
+            self._complain(path, foreign_files.said(error))
 
     def _row(self, data: bytes, digest: str, changed: int) -> Row:
         cassette = self._decoded(data, response=False)
@@ -122,11 +128,7 @@ class Shelf:
         return Row(len(data), changed, digest, key, entry.created, entry.namespace, entry.issued, named)
 
     def _decoded(self, data: bytes, *, request: bool = True, response: bool = True) -> Cassette:
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:
-            raise BrokenCassette("it is no UTF-8") from None
-        return file.decode(text, self.directory.part, request=request, response=response)
+        return file.decode(file.text_of(data), self.directory.part, request=request, response=response)
 
     def entry(self, path: str, *, request: bool) -> Entry | None:
         """What `path` says, None where it is not what its row is of. Raises OSError, `BrokenCassette`."""
@@ -155,7 +157,7 @@ class Shelf:
 
     def broken(self, path: str, error: Exception) -> None:
         self._forget(path)
-        self._complain(path, str(error))
+        self._complain(path, foreign_files.said(error))
 
     # The tables
 
@@ -184,12 +186,13 @@ class Shelf:
 
     # Writing
 
-    def put(self, entry: Entry) -> None:
-        """Write `entry`: over the file that has its key, or under the next free number.
+    def put(self, entry: Entry, patterns: tuple[Pattern, ...] = ()) -> None:
+        """Write `entry`: over the file that has its key, or under the next free number. `patterns` find secrets that
+        are no one else's.
 
-        Raises OSError, `NotWritable`.
+        Raises OSError, `NotWritable`, `HoldsSecret`.
         """
-        text, contents = file.encode(entry)
+        text, contents = self.compose(entry, patterns)
         there = self.paths.get(entry.key)
         claimed = not there
         if there:
@@ -371,13 +374,13 @@ class Shelf:
     def write_index(self) -> None:
         with suppress(OSError):
             elsewhere = None if self._writable else self._index_elsewhere()
-            if self.rows:
+            if self.rows and not (elsewhere and is_nowhere(elsewhere)):
                 self.directory.write_index(index.encode(self.rows, self._rules, time.time_ns()), elsewhere)
 
     def _index_elsewhere(self) -> Path:
         """Where a directory that may not be changed has its index."""
         name = hashlib.blake2b(str(self.directory.root.resolve()).encode("utf-8", "surrogateescape"), digest_size=8)
-        return Path(platformdirs.user_cache_dir("ai-cache")) / "cassettes" / f"{name.hexdigest()}.json"
+        return cache_directory() / "cassettes" / f"{name.hexdigest()}.json"
 
 
 def _number(path: str) -> int:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from ...cassette.file import BrokenCassette, NotWritable
+from ...cassette.leaks import Compose, HoldsSecret, unwritten
 from ...entry import Entry
+from ...redact import Pattern
 from ...selection import Selection
 from ..base import Store, StoreError
 from ..browsing import Page
@@ -55,13 +57,19 @@ class CassetteFile:
 class CassetteStore(Store):
     """`key_of` gives the base key of a recorded request; `rules` changes whenever its keys may.
 
-    One that is not writable changes nothing below `directory`.
+    One that is not writable changes nothing below `directory`. `patterns` find what else is secret.
     """
 
     packs = False
 
     def __init__(
-        self, url: str, directory: Path, key_of: Callable[[Entry], str], rules: str, writable: bool = True
+        self,
+        url: str,
+        directory: Path,
+        key_of: Callable[[Entry], str],
+        rules: str,
+        writable: bool = True,
+        patterns: tuple[Pattern, ...] = (),
     ) -> None:
         self.url = url
         self._directory = directory
@@ -75,6 +83,13 @@ class CassetteStore(Store):
         self._looked = 0.0
         self._unsettled = False
         self._complained = False
+        self._patterns = patterns
+        self.unwritten: list[str] = []
+        """Which answers were not recorded, for a secret could not be taken out of them, and where it is."""
+
+    def compose_with(self, compose: Compose) -> None:
+        """Have the texts of entries written by `compose`, which is asked in the thread of the store."""
+        self._shelf.compose = compose
 
     async def open(self) -> None:
         try:
@@ -198,6 +213,10 @@ class CassetteStore(Store):
     # Writing
 
     def put(self, entry: Entry, packed: Packed | None = None) -> bool:
+        return self.put_recording(entry)
+
+    def put_recording(self, entry: Entry, credentials: tuple[Pattern, ...] = ()) -> bool:
+        """The same; `credentials` find what the call was sent with."""
         size = len(entry.body) + len(entry.request)
         if not self._writable or self._worker is None or self._pending_bytes + size > _WAITING:
             self.dropped += 1
@@ -206,13 +225,18 @@ class CassetteStore(Store):
         self._pending[entry.key] = entry
         self._pending_bytes += size
         self._unsettled = True
-        self._submit(self._write, entry, size)
+        self._submit(self._write, entry, size, credentials)
         return True
 
-    def _write(self, entry: Entry, size: int) -> None:
+    def _write(self, entry: Entry, size: int, credentials: tuple[Pattern, ...]) -> None:
         try:
-            self._shelf.put(entry)
+            self._shelf.put(entry, (*self._patterns, *credentials))
             self._complained = False
+        except HoldsSecret as error:
+            self.dropped += 1
+            self.failures["secret"] += 1
+            self.unwritten.append(unwritten(entry, error))
+            logger.warning("ai-cache: not recorded: %s", self.unwritten[-1])
         except NotWritable as error:
             self.dropped += 1
             self.failures["too-large"] += 1

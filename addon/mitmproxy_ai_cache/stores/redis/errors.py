@@ -14,6 +14,7 @@ from redis import exceptions
 from redis.asyncio.sentinel import MasterNotFoundError
 
 from ... import replay
+from ...safe_text import replaced
 from .url import Server
 
 _SORTED = "+zadd +zrem +zrange +zmscore +zrandmember +exists +ttl +expire +unlink"
@@ -28,7 +29,7 @@ def answered(error: BaseException) -> bool:
 
 def explain(error: BaseException, server: Server, known: bool = False) -> tuple[str, str]:
     """The kind of `error`, and one line for a user that begins with the URL. `known`: it has answered before."""
-    texts = [_text(one) for one in _chain(error)]
+    texts = [_without_password(_text(one), server) for one in _chain(error)]
     if isinstance(error, MasterNotFoundError):
         return _no_master(str(error), server)
     for kind, words, sentence in _table(server):
@@ -89,6 +90,14 @@ def _text(error: BaseException) -> str:
         return f"MOVED {error}"
     said = str(error).strip().splitlines()
     return said[0] if said else type(error).__name__
+
+
+def _without_password(text: str, server: Server) -> str:
+    """A server that knows no AUTH or HELLO quotes what stood behind it: the user and the password."""
+    text = re.sub(r"(args beginning with:).*", r"\1 ...", text, flags=re.DOTALL)
+    for secret in (server.password, server.sentinel_password):
+        text = replaced(text, secret, "...") if len(secret) > 3 else text
+    return text
 
 
 def _with_tls(server: Server) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
+from ...safe_text import quoted
+
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 FORMS = (
@@ -23,6 +25,7 @@ FORMS = (
 """What to write, in one line."""
 
 _TLS_QUERY = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+_AS = "redis://:PASSWORD@HOST:PORT"
 _PORTS = {"sentinel": 26379}
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -86,6 +89,11 @@ def parse(url: str, check_files: bool = True) -> Server:
     authority, path, query = match[1], match[2], match[3] or ""
     if match[4] is not None or "@" in query or (scheme != "unix" and "@" in path):
         raise ValueError("a password with / ? or # in it is written with %2F, %3F and %23: redis://:p%23ss@HOST:PORT")
+    spelt = unquote(path)
+    if re.search(":.*@", spelt, re.DOTALL) if scheme == "unix" else "@" in spelt:
+        raise ValueError(
+            f"the password stands before the path: {'unix://:PASSWORD@/SOCKET' if scheme == 'unix' else _AS}"
+        )
     credentials, _, hosts = authority.rpartition("@")
     user, _, password = credentials.partition(":")
     given: dict[str, object] = {"scheme": scheme, "user": unquote(user), "password": unquote(password)}
@@ -104,7 +112,7 @@ def parse(url: str, check_files: bool = True) -> Server:
 def _addresses(hosts: str, kind: str, scheme: str) -> tuple[tuple[str, int], ...]:
     found = []
     for one in hosts.split(",") if hosts else [""]:
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]*)(?::(.*))?", one)
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s%@]*)(?::(.*))?", one)
         if match is None or (not match[1] and hosts):
             raise ValueError(f"the host is not right; write {scheme}://HOST:PORT, an IPv6 address as [::1]")
         port = match[2] if match[2] is not None else str(_PORTS.get(kind, 6379))
@@ -151,7 +159,7 @@ def _query(query: str, scheme: str, check_files: bool) -> dict[str, object]:
             found["check_hostname"] = value.lower() in _TRUE
         else:
             if check_files and not Path(value).is_file():
-                raise ValueError(f"{name}={value!r}: there is no such file; write the path of a PEM file")
+                raise ValueError(f"{name}={quoted(value)}: there is no such file; write the path of a PEM file")
             found[name.removeprefix("ssl_")] = value
     if "keyfile" in found and "certfile" not in found:
         raise ValueError("ssl_keyfile needs ssl_certfile=FILE too")

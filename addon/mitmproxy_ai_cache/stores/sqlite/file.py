@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ...places import is_nowhere
 from ..base import StoreError
 
 logger = logging.getLogger("ai-cache")
@@ -93,6 +94,8 @@ def open_or_set_aside(path: Path) -> sqlite3.Connection:
 
     A damaged file, or one from a newer version, is set aside and a fresh one begun.
     """
+    if is_nowhere(path):
+        raise StoreError(f"{path}: there is no home directory; set HOME, or name a store (ai_cache_store)")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for _ in range(2):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -8,6 +8,7 @@ share the file; it may be deleted or replaced under them.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -49,7 +50,7 @@ class SqliteStore(Store):
 
     def __init__(self, url: str, max_size: int, writable: bool = True) -> None:
         self.url = url
-        self.path = Path(url.removeprefix("sqlite:///")).expanduser()
+        self.path = Path(os.path.expanduser(url.removeprefix("sqlite:///")))
         self._max_size = max_size
         self._writable = writable
         self._thread = StoreThread(self.path, max_size, writable, self.failures, self._lost, lambda: self.vault is None)
