@@ -153,7 +153,7 @@ def test_a_nested_run_uses_the_proxy_around_it(run: Run, providers: FakeProvider
 def test_a_proxy_that_cannot_be_used_is_refused_with_the_mend(run: Run) -> None:
     done = run("run", "--", "true", HTTPS_PROXY="socks5://me:secret@127.0.0.1:1080")
     assert done.returncode == 125
-    assert "it must be http:// or https://; or unset it" in done.stderr
+    assert "it must be http://HOST:PORT, https://HOST:PORT or" in done.stderr
     assert "secret" not in done.stderr
 
 
