@@ -97,8 +97,8 @@ class Browser:
 
 
 @contextmanager
-def chromium(profile: Path, proxy: str = "") -> Iterator[Browser]:
-    """`proxy`: all its traffic goes there, that to this machine as well."""
+def chromium(profile: Path, proxy: str = "", arguments: tuple[str, ...] = ()) -> Iterator[Browser]:
+    """`proxy`: all its traffic goes there, that to this machine as well. `arguments`: more for its command line."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -107,7 +107,7 @@ def chromium(profile: Path, proxy: str = "") -> Iterator[Browser]:
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
         "--disable-component-update", "--no-first-run", "--hide-scrollbars",
-        "--force-color-profile=srgb", f"--user-data-dir={profile}",
+        "--force-color-profile=srgb", f"--user-data-dir={profile}", *arguments,
     ):  # fmt: skip
         options.add_argument(argument)
     if proxy:

@@ -13,11 +13,13 @@ from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
 from . import (
-    __version__,
+    arrival,
     bridge,
+    connecting,
     memory_origin,
     mends,
     own_doors,
+    start_warnings,
     status_page,
     tuning,
     unread,
@@ -27,13 +29,16 @@ from . import (
 )
 from .cache import Cache
 from .commands import Commands
-from .control import PREFIX, Control
+from .connecting import Connecting, ConnectionHooks
+from .control import Control
 from .exchange import Exchange
 from .flight import Flight
 from .flow_call import FlowCall
+from .front import Front
 from .isolation import Isolation
 from .messages import Response
 from .options import OPTIONS, SECRETS
+from .out_of_files import OutOfFiles
 from .protocols.base import Ending
 from .proxy_users import ProxyUsers
 from .refusals import proxy_user_required
@@ -49,10 +54,11 @@ _CRASHED_AFTER = 5.0
 """Seconds after its client left in which a call has come to its end, unless mitmproxy stumbled."""
 
 
-class AICache:
+class AICache(ConnectionHooks):
     """The addon. `announce` gets the first line; `stream_all` lets every response stream, AI host or not."""
 
     name = "ai-cache"
+    store_of: Callable[[Settings], Store] = staticmethod(store_of)
 
     def __init__(self, announce: Callable[[str], None] | None = None, stream_all: bool = False) -> None:
         self.cache: Cache | None = None
@@ -66,15 +72,23 @@ class AICache:
         self._users = ProxyUsers()
         self._scopes = Scopes()
         self._uploads = Uploads()
-        self._control = Control(self._scopes, bridge.Listeners(), self._over)
-        self._page = status_page.StatusPage(
-            lambda: self.cache, lambda: [call.exchange for call in self._calls.values()]
+        self._files = OutOfFiles()
+        self.connecting = Connecting(
+            lambda: [*bridge.listen_addrs(), *filter(None, [self._page.address])], self._files.connected
         )
+        self._page = status_page.StatusPage(
+            lambda: self.cache,
+            lambda: [call.exchange for call in self._calls.values()],
+            self.connecting.came_from_us,
+        )
+        control = Control(self._scopes, bridge.Listeners(), self._over)
+        self._front = Front(self.connecting, control, self._page, lambda: not bridge.is_local())
         self._commands = Commands(lambda: self.cache)
 
     # Options
 
     def load(self, loader: addonmanager.Loader) -> None:
+        arrival.install()
         for complaint in bridge.wrong_options(loader.master.options.deferred, OPTIONS):
             self._refuse(complaint)
         for option in OPTIONS:
@@ -109,6 +123,7 @@ class AICache:
         if self._running and settings.dashboard != self._settings.dashboard:
             raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
         self._settings, self._uploads.max_pending = settings, settings.max_pending
+        self._front.use(settings)
         if self.cache is not None:
             self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats, self.cache.pool)
 
@@ -146,10 +161,12 @@ class AICache:
         memory_origin.install()
         mends.install()
         upload_mends.install(self._uploads)
+        connecting.install(self._files.happened)
+        self._files.watch(asyncio.get_running_loop())
         entries, trouble = 0, ""
         try:
             settings = writable.settled(self._settings)
-            store = store_of(settings)
+            store = self.store_of(settings)
             await store.open()
             entries = await store.count()
         except StoreError as error:
@@ -166,12 +183,7 @@ class AICache:
             self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
-        if not bridge.is_local() and not ctx.options.proxyauth:
-            logger.warning(
-                "ai-cache: whoever reaches this port can use the proxy and be answered from the cache; listen on "
-                "127.0.0.1, or add --set proxyauth=USER:PASSWORD"
-            )
-        bridge.warn_of_options(self._stream_all)
+        start_warnings.warn(bridge.is_local(), self._stream_all)
 
     def _first_line(self, store: Store, entries: int) -> str:
         settings, isolation = self._settings, str(self._isolation())
@@ -198,12 +210,14 @@ class AICache:
     def client_connected(self, client: connection.Client) -> None:
         if self.cache is not None:
             self.cache.stats.connections += 1
+        self.connecting.client_connected()
         mends.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._users.forget(client)
         self._uploads.end_of_client(client.id)
         upload_mends.forget(client)
+        self.connecting.client_disconnected(client)
         left = [call for call in self._calls.values() if call.flow.client_conn.id == client.id]
         if left and self.cache is not None:
             for call in left:
@@ -216,7 +230,8 @@ class AICache:
             if self._take(call.flow) is not None and self.cache is not None:
                 self.cache.abandon(call.exchange)
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        await self._front.connect(flow)
         if self._isolates_users and flow.response is None and self._users.of_tunnel(flow) is None:
             flow.response = bridge.response_to(proxy_user_required(), flow.request.method)
 
@@ -229,15 +244,16 @@ class AICache:
         allowed = self.cache is not None and address is not None and address[0] in self.cache.allowed
         if self._settings.mode == "replay" and not allowed:
             data.server.error = "ai-cache replay: the network is not touched"
+        self.connecting.server_connect(data)
 
     # The request
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        for_us = bridge.is_for_us(flow)
-        if for_us:
+        self._front.receive(flow)
+        note = arrival.of(flow)
+        for_us = note.ours or note.refusal is not None
+        if note.ours and note.refusal is None:
             own_doors.let_in(flow, self._settings.dashboard_password)
-            bridge.follow_base_url(flow)
-            for_us = bridge.is_for_us(flow)
         path = flow.request.path.partition("?")[0]
         ours = self.cache is not None and self.cache.concerns(flow.request.method, flow.request.host, path)
         if ours:
@@ -247,7 +263,10 @@ class AICache:
 
     def _settle_unread(self, flow: http.HTTPFlow, reason: str) -> http.Response | None:
         """Decide on a request whose body is too large to hold: the answer that refuses it, or None."""
-        return unread.settle(flow, reason, self.cache, self._settings.mode, self._admit, self._take)
+        refusal = unread.settle(flow, reason, self.cache, self._settings.mode, self._admit, self._take)
+        if refusal is None:
+            self._front.send(flow)
+        return refusal
 
     def _admit(self, flow: http.HTTPFlow, cache: Cache) -> Response | FlowCall:
         """The call of a request that somebody makes who may; else what refuses it."""
@@ -271,8 +290,8 @@ class AICache:
         if cache is None or flow.response is not None or flow.error is not None or not flow.live:
             return
         method = flow.request.method
-        if bridge.is_for_us(flow):
-            flow.response = bridge.response_to(await self._own_answer(flow), method)
+        if (answer := await self._front.answer(flow, cache)) is not None:
+            flow.response = bridge.response_to(answer, method)
             return
         call = self._admit(flow, cache)
         if isinstance(call, Response):
@@ -290,6 +309,7 @@ class AICache:
         if exchange.response is None:
             bridge.strip_our_headers(flow.request)
             bridge.declare_length(flow.request)
+            self._front.send(flow)
 
     def _forward(self, call: FlowCall) -> None:
         """To the provider, or to the stream of an identical call in flight."""
@@ -320,14 +340,6 @@ class AICache:
         stale = self.cache.stale_response(call.exchange, 0) if self.cache is not None else None
         return None if stale is None else bridge.response_to(stale, call.flow.request.method)
 
-    async def _own_answer(self, flow: http.HTTPFlow) -> Response:
-        if flow.request.path.startswith(PREFIX):
-            return await self._control.answer(bridge.control_call(flow), self.cache)
-        if status_page.is_for_it(flow):
-            return await self._page.answer(flow)
-        state: dict[str, object] = {"status": "ok", "version": __version__, "mode": self._settings.mode}
-        return bridge.own_answer(flow, state)
-
     async def _over(self, scope: Scope, seconds: float) -> None:
         """Clients go on before their calls are over here: the last byte is theirs before the end is ours."""
         with suppress(TimeoutError):
@@ -349,6 +361,7 @@ class AICache:
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         response, cache = flow.response, self.cache
+        self._front.mark(flow)
         call = self._calls.get(flow.id)
         if response is None or cache is None or call is None:
             if self._stream_all and response is not None and response.raw_content is None and not response.stream:
@@ -373,6 +386,7 @@ class AICache:
         response.stream = watched or True
 
     def response(self, flow: http.HTTPFlow) -> None:
+        mends.forget_answer(flow)
         call = self._calls.get(flow.id)
         if call is None:
             return  # a hit, or none of ours
@@ -384,6 +398,7 @@ class AICache:
 
     def error(self, flow: http.HTTPFlow) -> None:
         self._uploads.break_off(flow)
+        mends.forget_answer(flow)
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import ctx, http, log
+from mitmproxy import connection, ctx, http, log
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
-from . import confidential, odd_answers, own_address
+from . import addresses, arrival, odd_answers, own_address, own_rules
 from .capture import Capture
 from .control import ControlCall, WrongCall
 from .messages import Headers, Request, Response
 from .options import LIST, Option, near
 from .policy import OUR_HEADERS
 from .protocols.base import Ending
+from .safe_text import quoted
 
 
 def headers_from(fields: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -70,36 +69,38 @@ def response_to(response: Response, method: str) -> http.Response:
 _LENGTH = ("content-length", "transfer-encoding")
 
 
-def is_for_us(flow: http.HTTPFlow) -> bool:
-    """Whether the request is addressed to the proxy itself."""
-    if flow.request.host == own_address.MAGIC_HOST:
+def is_for_us(flow: http.HTTPFlow, own_names: tuple[str, ...] = ()) -> bool:
+    """Whether the request is addressed to the proxy itself, which also has `own_names`."""
+    note = arrival.of(flow)
+    if note.based or note.form is arrival.Form.REPLAYED:
+        return False
+    if is_magic(flow.request.host) or arrival.may_be_for_us(flow):
         return True
+    # HTTP/2 has no origin form: there the authority decides.
     client = flow.client_conn
-    if client.tls_established or not isinstance(client.proxy_mode, _FORWARDS):
-        return False
-    if not _is_own(flow.request.host, client.sockname[0]):
-        return False
-    # Behind a port mapping the Host names another port than ours; a base URL is told by its path even there.
-    return flow.request.port == client.sockname[1] or own_address.is_base_url(flow.request.path)
+    return (
+        note.form is arrival.Form.MULTIPLEXED
+        and own_rules.is_own_name(flow.request.host, str(client.sockname[0]), own_names)
+        and (flow.request.port == client.sockname[1] or own_address.is_base_url(flow.request.path))
+    )
 
 
-_FORWARDS = (mode_specs.RegularMode, mode_specs.UpstreamMode)
+def is_magic(host: str) -> bool:
+    if host == own_address.MAGIC_HOST:
+        return True
+    return 0 <= len(host) - len(own_address.MAGIC_HOST) < 2 and addresses.canonical(host) == own_address.MAGIC_HOST
 
 
-@lru_cache(256)
-def _is_own(host: str, address: str) -> bool:
-    """Whether `host` may name this machine or container: loopback, the address we were reached at, a bare name."""
-    return own_address.is_loopback(host) or host == address or not re.search(r"[.:]", host)
+def is_from_here(client: connection.Client) -> bool:
+    return client.peername is not None and addresses.is_loopback(str(client.peername[0]))
 
 
-def follow_base_url(flow: http.HTTPFlow) -> None:
-    """`/https://host/path` becomes the request it stands for; anything else stays."""
-    target = own_address.target_of(flow.request.path)
-    if target is not None:
-        request = flow.request
-        request.scheme, request.host, request.port = target.scheme, target.host, target.port
-        request.path = target.path
-        request.host_header = target.authority
+def follow_base_url(flow: http.HTTPFlow, target: own_address.Target) -> None:
+    """`/https://host/path` becomes the request it stands for."""
+    request = flow.request
+    request.scheme, request.host, request.port = target.scheme, target.host, target.port
+    request.path = target.path
+    request.host_header = target.authority
 
 
 def own_answer(flow: http.HTTPFlow, state: dict[str, object]) -> Response:
@@ -143,19 +144,7 @@ def wrong_options(deferred: Mapping[str, Any], options: Iterable[Option]) -> lis
             continue
         if complaint := _misfit(known[name], getattr(given, "val", given)):
             complaints.append(f"{name} is {complaint}")
-    return [confidential.hidden(complaint, filter(confidential.is_delicate, deferred)) for complaint in complaints]
-
-
-def warn_of_options(stream_all: bool) -> None:
-    """Of options of mitmproxy that calls suffer from."""
-    logger = logging.getLogger("ai-cache")
-    if ctx.options.stream_large_bodies:
-        logger.warning("ai-cache: requests larger than stream_large_bodies pass uncached: mitmproxy streams them")
-    if ctx.options.tcp_timeout < 3600 and not stream_all:
-        logger.warning(
-            "ai-cache: mitmproxy ends calls that are silent for %d s; for slow models add --set tcp_timeout=7200",
-            ctx.options.tcp_timeout,
-        )
+    return complaints
 
 
 def level_read() -> int:
@@ -171,16 +160,16 @@ def level_read() -> int:
 def _misfit(option: Option, given: Any) -> str:
     """`given` is a list of strings from the command line, or a value of the configuration file."""
     if option.type is LIST:
-        return "" if isinstance(given, list | tuple) else f"{given!r}; write a list"
+        return "" if isinstance(given, list | tuple) else f"{quoted(given)}; write a list"
     if not isinstance(given, list):
-        return "" if isinstance(given, option.type) else f"{given!r}; write a {option.type.__name__}"
+        return "" if isinstance(given, option.type) else f"{quoted(given)}; write a {option.type.__name__}"
     if len(given) > 1:
         return f"given {len(given)} times; write it once"
     text = given[0] if given else ""
     if option.type is bool and text not in ("", "true", "false", "toggle"):
-        return f"{text!r}; write true or false"
+        return f"{quoted(text)}; write true or false"
     if option.type is int and not text.lstrip("-").isdecimal():
-        return f"{text!r}; write a whole number"
+        return f"{quoted(text)}; write a whole number"
     return ""
 
 
@@ -217,7 +206,7 @@ def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tu
         return None, "more-than-one-answer"
     if capture.overflow:
         return None, "too-large"
-    if ending is Ending.ABORTED and odd_answers.is_cut(flow.response, capture.size):
+    if ending is Ending.ABORTED and odd_answers.is_cut(flow.response):
         return None, "truncated"
     if capture.ended or ending is Ending.ABORTED:
         return capture.body(), ""
@@ -232,16 +221,21 @@ def client_left(flow: http.HTTPFlow) -> bool:
     return flow.error is not None and ("client" in message.lower() or not flow.client_conn.connected)
 
 
-def all_loopback(addresses: Iterable[tuple[str, int]]) -> bool:
-    """Whether who can reach these listeners is on this machine."""
-    found = list(addresses)
-    return bool(found) and all(own_address.is_loopback(address[0]) for address in found)
+def listen_addrs() -> list[tuple[str, int]]:
+    """Where mitmproxy listens."""
+    servers = ctx.master.addons.get("proxyserver")
+    return [] if servers is None else [(str(address[0]), int(address[1])) for address in servers.listen_addrs()]
 
 
 def is_local() -> bool:
     """Whether only this machine reaches the proxy."""
-    servers = ctx.master.addons.get("proxyserver")
-    return servers is not None and all_loopback(servers.listen_addrs())
+    return all_loopback(listen_addrs())
+
+
+def all_loopback(listeners: Iterable[tuple[str, int]]) -> bool:
+    """Whether who can reach these listeners is on this machine."""
+    found = list(listeners)
+    return bool(found) and all(addresses.is_loopback(address[0]) for address in found)
 
 
 def will_be_local() -> bool:
@@ -250,14 +244,13 @@ def will_be_local() -> bool:
         modes = [mode_specs.ProxyMode.parse(spec) for spec in ctx.options.mode]
     except ValueError:
         return False  # mitmproxy says so itself
-    return all(own_address.is_loopback(mode.listen_host(ctx.options.listen_host)) for mode in modes)
+    return all(addresses.is_loopback(mode.listen_host(ctx.options.listen_host)) for mode in modes)
 
 
 def control_call(flow: http.HTTPFlow) -> ControlCall:
     client, wire = flow.client_conn, flow.request
     headers = headers_from(wire.headers.fields)
-    from_here = client.peername is not None and own_address.is_loopback(client.peername[0])
-    return ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1], from_here)
+    return ControlCall(wire.method, wire.path, headers, wire.raw_content, client.sockname[1], str(client.sockname[0]))
 
 
 class Listeners:
@@ -267,20 +260,21 @@ class Listeners:
         self._opened: dict[str, str] = {}
         """URL -> mode of mitmproxy."""
 
-    async def open(self, port: int) -> str:
+    async def open(self, port: int, host: str) -> str:
         servers = ctx.master.addons.get("proxyserver")
         like = [server.mode for server in servers.servers if any(at[1] == port for at in server.listen_addrs)]
         if not like or not isinstance(like[0], mode_specs.RegularMode | mode_specs.UpstreamMode):
             raise WrongCall("only regular and upstream proxies get more listeners")
+        at = "127.0.0.1" if addresses.is_loopback(host) else addresses.canonical(host)
         for _ in range(3):  # somebody else may take the port in between
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
+            with socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET) as free:
+                free.bind((at, 0))
                 number = free.getsockname()[1]
-            spec = f"{':'.join(filter(None, (like[0].type_name, like[0].data)))}@127.0.0.1:{number}"
+            spec = f"{':'.join(filter(None, (like[0].type_name, like[0].data)))}@{at}:{number}"
             ctx.options.update(mode=[*ctx.options.mode, spec])
             await servers.setup_servers()
             if any(at[1] == number for at in servers.listen_addrs()):
-                url = f"http://127.0.0.1:{number}"
+                url = f"http://[{at}]:{number}" if ":" in at else f"http://{at}:{number}"
                 self._opened[url] = spec
                 return url
             ctx.options.update(mode=[known for known in ctx.options.mode if known != spec])

@@ -18,6 +18,7 @@ from operator import is_
 import orjson
 
 from .json_body import Json, NotCanonical
+from .safe_text import quoted
 
 SCHEMA_ROOTS = frozenset(
     """
@@ -90,10 +91,14 @@ def parse_path(text: str) -> tuple[str, ...]:
             names.append(name)
         for item in items:
             if not item.endswith("]") or not (item[:-1] == "*" or item[:-1].isdigit()):
-                raise ValueError(f"{text!r} is not a JSON path; write for example metadata.user_id or messages[*].name")
+                raise ValueError(
+                    f"{quoted(text)} is not a JSON path; write for example metadata.user_id or messages[*].name"
+                )
             names.append(item[:-1])
         if not name and not items:
-            raise ValueError(f"{text!r} is not a JSON path; write for example metadata.user_id or messages[*].name")
+            raise ValueError(
+                f"{quoted(text)} is not a JSON path; write for example metadata.user_id or messages[*].name"
+            )
     return tuple(names)
 
 

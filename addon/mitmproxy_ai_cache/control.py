@@ -45,15 +45,15 @@ class ControlCall:
     headers: Headers
     body: bytes | None
     port: int
-    from_here: bool
-    """Whether its client is on this machine."""
+    host: str = "127.0.0.1"
+    """The address of ours that it came in at."""
 
 
 class Listeners(Protocol):
     """More ways in, while the proxy runs. Both raise `WrongCall`."""
 
-    async def open(self, port: int) -> str:
-        """The URL of a new listener, of the kind of that on `port`."""
+    async def open(self, port: int, host: str) -> str:
+        """The URL of a new listener at `host`, of the kind of that on `port`."""
 
     async def close(self, url: str) -> None: ...
 
@@ -73,8 +73,6 @@ class Control:
             return _json(error.status, {"error": str(error)})
 
     async def _answer(self, call: ControlCall, cache: Cache | None) -> dict[str, object]:
-        if not call.from_here:
-            raise WrongCall("calls to the proxy itself are for clients on this machine", 403)
         if call.headers.get(HEADER) != "1":
             raise WrongCall("a call to the proxy needs the header X-AI-Cache: 1")
         if cache is None:
@@ -93,7 +91,7 @@ class Control:
                 if "close" in given:
                     await self.listeners.close(given["close"])
                     return {"closed": given["close"]}
-                return {"url": await self.listeners.open(call.port)}
+                return {"url": await self.listeners.open(call.port, call.host)}
         raise WrongCall(
             "there is GET /ai-cache/status, GET and POST /ai-cache/scope, and POST /ai-cache/listeners", 404
         )

@@ -17,6 +17,7 @@ import orjson
 
 from .dummy_keys import is_dummy, is_no_value
 from .messages import Headers, Request
+from .safe_text import quoted
 
 CREDENTIAL_HEADERS = frozenset(
     """
@@ -74,7 +75,7 @@ class Isolation:
         parts = [part.strip() for part in text.split(",")]
         members = sorted({_member(part, text) for part in parts}, key=str)
         if len(members) > 1 and "none" in (member.kind for member in members):
-            raise ValueError(f"ai_cache_isolate is {text!r}, and none stands alone; write {_FORMS}")
+            raise ValueError(f"ai_cache_isolate is {quoted(text)}, and none stands alone; write {_FORMS}")
         return cls(members[0].kind, members[0].header, tuple(members[1:]))
 
     def __str__(self) -> str:
@@ -136,7 +137,7 @@ def _member(part: str, text: str) -> Isolation:
         return Isolation("header", name.lower())
     if kind in ("none", "credential", "proxy-user") and not name and part == kind:
         return Isolation(kind)
-    raise ValueError(f"ai_cache_isolate is {text!r}; write {_FORMS}")
+    raise ValueError(f"ai_cache_isolate is {quoted(text)}; write {_FORMS}")
 
 
 def has_credential(request: Request) -> bool:

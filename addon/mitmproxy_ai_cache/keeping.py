@@ -72,6 +72,8 @@ class Keeper:
         `body` is None where it was not captured; `why_not` says why it must not be kept.
         """
         exchange.ended = time.monotonic()
+        if not why_not and body is not None and _is_short(exchange, headers, body):
+            why_not = "truncated"
         whole = ending is not Ending.ABORTED
         if exchange.capture is not None and (whole or not isinstance(exchange.capture, LiveStream)):
             exchange.capture.close(whole)
@@ -310,6 +312,15 @@ def _live_headers(headers: Headers) -> Headers:
     if coding := headers.get("content-encoding"):
         fields.append(("content-encoding", coding))  # the bytes are passed on as they came
     return Headers(fields)
+
+
+def _is_short(exchange: Exchange, headers: Headers, body: bytes) -> bool:
+    """Whether the provider announced more bytes than it sent. What came may look whole and lack its end."""
+    declared = headers.get("content-length")
+    if not (declared.isascii() and declared.isdecimal()) or len(declared) > 18:
+        return False
+    has_body = exchange.request.method != "HEAD" and exchange.status_code not in (204, 304)
+    return has_body and len(body) < int(declared)
 
 
 def _request_headers(call: Call, request: Request, more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

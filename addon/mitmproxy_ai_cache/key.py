@@ -22,6 +22,7 @@ from .json_body import NotCanonical
 from .messages import Request
 from .profiles import Profile, add_rules
 from .protocols.base import Call, Protocol
+from .safe_text import quoted
 
 SCHEMA = b"ai-cache/1"
 """Version of the key. A release that changes what a key is made of changes it."""
@@ -52,7 +53,9 @@ class Alias:
         """`GLOB=NAME`; a glob that begins with `/` is matched against the path, any other against the host."""
         glob, separator, name = text.partition("=")
         if not (separator and glob and name):
-            raise ValueError(f"ai_cache_alias has {text!r}; write GLOB=NAME, for example *.openai.azure.com=azure")
+            raise ValueError(
+                f"ai_cache_alias has {quoted(text)}; write GLOB=NAME, for example *.openai.azure.com=azure"
+            )
         return cls(re.compile(translate(glob)), name, glob.startswith("/"))
 
 
@@ -74,7 +77,8 @@ class Normalise:
             compiled.sub(replacement, "")
         except (re.error, IndexError) as error:
             raise ValueError(
-                f"ai_cache_normalize has {text!r} ({error}); write PATTERN=REPLACEMENT, for example run-\\d+=run-N"
+                f"ai_cache_normalize has {quoted(text)} ({error}); write PATTERN=REPLACEMENT, for "
+                f"example run-\\d+=run-N"
             ) from None
         return cls(compiled, replacement)
 

@@ -7,6 +7,7 @@ import re
 
 from . import replay
 from .isolation import Isolation, is_claim
+from .safe_text import quoted
 
 logger = logging.getLogger("ai-cache")
 
@@ -21,7 +22,8 @@ def parse_host(text: str) -> str:
     name = _plain(text)
     if not _HOST.fullmatch(name) or re.fullmatch(r"[^:]*:\d+", name):
         raise ValueError(
-            f"ai_cache_keyless_hosts has {text!r}; write the exact name of a host without port or *, for example ollama"
+            f"ai_cache_keyless_hosts has {quoted(text)}; write the exact name of a host without port or *, "
+            "for example ollama"
         )
     return name
 

@@ -26,6 +26,7 @@ from mitmproxy.addons import (
 from . import log_line, tuning
 from .addon import AICache
 from .hosts import HostList
+from .safe_text import safe_name
 from .tunnels import OuterCredentials, Tunnels
 
 
@@ -60,7 +61,8 @@ class ProxyMaster(master.Master):
             name = assignment.partition("=")[0]
             if name not in self.options:
                 raise exceptions.OptionsError(
-                    f"there is no option {name!r}; ai-cache options lists ours, mitmdump --options those of mitmproxy"
+                    f"there is no option {safe_name(name)!r}; ai-cache options lists ours, "
+                    "mitmdump --options those of mitmproxy"
                 )
         self.options.set(*assignments)
 

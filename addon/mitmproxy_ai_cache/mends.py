@@ -13,7 +13,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
-from . import odd_answers
+from . import informational, odd_answers
 
 MAX_CONNECTIONS = 1000
 """To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
@@ -85,8 +85,10 @@ _answers: dict[str, Callable[[], http.Response | None]] = {}
 
 
 def answer_if_unreachable(flow: http.HTTPFlow, answer: Callable[[], http.Response | None]) -> None:
-    """Where the provider of `flow` breaks off before it says anything, its client gets `answer` instead of a 502."""
-    _answers[flow.id] = answer
+    """Where the provider of `flow` breaks off before it says anything, its client gets `answer` instead of a 502. The
+    one that was given last is asked first."""
+    before = _answers.get(flow.id)
+    _answers[flow.id] = answer if before is None else lambda: answer() or before()
 
 
 def forget_answer(flow: http.HTTPFlow) -> None:
@@ -99,6 +101,7 @@ def install() -> None:
 
     Informational answers of a provider are skipped, too.
     """
+    informational.install()
     odd_answers.install()
     original = HttpStream.handle_protocol_error
     if getattr(original, "asks_for_an_answer", False):

@@ -12,16 +12,17 @@ from typing import Any
 
 from .places import cache_directory
 from .profiles import PROFILES
+from .safe_text import SECRETS as SECRETS
 
 MODES = ("auto", "cache", "read-only", "record", "refresh", "replay", "off")
 
 
-SECRETS = ("ai_cache_secret", "ai_cache_encryption_key", "ai_cache_dashboard_password")
-"""Options whose values are never shown, and are better set in the environment."""
-
 LOG_FORMATS = ("text", "json")
 
 REPEATS = ("last", "first", "error")
+
+OWN_NAMES = ("host.docker.internal", "host.containers.internal")
+"""What containers call their host. `.internal` is nobody's in the public DNS, so no web page can point it here."""
 
 LIST = Sequence[str]
 """The type of options that may be given several times, as mitmproxy writes it."""
@@ -281,6 +282,21 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "What the status page asks for, with any user name. Better set in AI_CACHE_DASHBOARD_PASSWORD than on a "
         "command line.",
+    ),
+    Option(
+        "ai_cache_own_names",
+        LIST,
+        OWN_NAMES,
+        "Names (no globs) under which the proxy answers for itself, base URLs included, beside loopback names, the "
+        "address a call came in at, names without a dot, and ai-cache.internal. Under any other name it answers only "
+        "/healthz and /ca.pem. What you write replaces the default.",
+    ),
+    Option(
+        "ai_cache_browser_origins",
+        LIST,
+        (),
+        "Pages that may use base URLs, as exact origins: http://localhost:5173, app://obsidian.md, or null. Desktop "
+        "apps and web apps under development need it; the proxy answers no other page.",
     ),
     Option(
         "ai_cache_eager",

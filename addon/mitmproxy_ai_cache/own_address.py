@@ -59,13 +59,6 @@ def target_of(path: str) -> Target | None:
     return Target(scheme, name.strip("[]"), port, authority, rest if rest.startswith("/") else "/" + rest)
 
 
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _is_host(name: str) -> bool:
     """A name or an address that can be connected to and put into a certificate."""
     if ":" in name:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .canonical import DROP, Rewrite, Rules, drop, parse_path
 from .json_body import Json
+from .safe_text import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def named(names: tuple[str, ...]) -> tuple[Profile, ...]:
     known = {profile.name: profile for profile in PROFILES}
     for name in names:
         if name not in known:
-            raise ValueError(f"there is no profile {name!r}; write one of {', '.join(known)}")
+            raise ValueError(f"there is no profile {quoted(name)}; write one of {', '.join(known)}")
     return tuple(known[name] for name in names)
 
 

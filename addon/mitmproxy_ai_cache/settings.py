@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import confidential, units
+from . import own_names, units
+from .addresses import is_loopback
 from .canonical import parse_path
 from .isolation import Isolation
 from .key import Alias, KeyRules, Normalise
 from .keyless import parse_host
-from .options import LOG_FORMATS, MODES, OPTIONS, REPEATS, SECRETS, default_store
-from .own_address import is_loopback
+from .options import LOG_FORMATS, MODES, OPTIONS, OWN_NAMES, REPEATS, default_store
 from .profiles import named
 from .redact import Pattern, parse_pattern
+from .safe_text import may_hold_password, quoted, replaced, safe_url
 from .stores import CASSETTES, REDIS
 from .stores.redis import url as redis_url
 from .vault import Vault
@@ -70,6 +70,10 @@ class Settings:
     dashboard: tuple[str, int] | None = None
     """Where the status page listens."""
     dashboard_password: str = ""
+    own_names: tuple[str, ...] = OWN_NAMES
+    """What clients may call the proxy, beside the names that are always its own."""
+    browser_origins: frozenset[str] = frozenset()
+    """Pages that may use base URLs, in lower case."""
     log_format: str = "text"
 
     @property
@@ -102,18 +106,10 @@ class Settings:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`, with no password in it.
+        """Settings of the options in `values`, defaults for the rest. Raises `SettingsError`.
 
         Of `environ` only `CI` counts, for the mode on cassettes.
         """
-        try:
-            return cls._parsed(values, environ)
-        except SettingsError as error:
-            delicate = confidential.of_settings(values, SECRETS)
-            raise SettingsError(confidential.hidden(str(error), delicate)) from None
-
-    @classmethod
-    def _parsed(cls, values: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         given = {option.name.removeprefix("ai_cache_"): option.default for option in OPTIONS}
         given |= {name.removeprefix("ai_cache_"): value for name, value in values.items()}
         check = _Check(given)
@@ -163,6 +159,8 @@ class Settings:
             tune_mitmproxy=given["tune_mitmproxy"],
             dashboard=check.dashboard(),
             dashboard_password=given["dashboard_password"],
+            own_names=check.each("own_names", own_names.parse_name, prefix=True),
+            browser_origins=frozenset(check.each("browser_origins", own_names.parse_origin, prefix=True)),
             log_format=check.choice("log_format", LOG_FORMATS),
         )
 
@@ -177,7 +175,10 @@ class _Check:
         try:
             return parse(self.given[name])
         except ValueError as error:
-            raise SettingsError(f"ai_cache_{name}: {error}" if prefix else str(error)) from None
+            said, value = str(error), self.given[name]
+            for text in [value] if isinstance(value, str) else value:
+                said = replaced(said, text, safe_url(text)) if may_hold_password(text) else said
+            raise SettingsError(f"ai_cache_{name}: {said}" if prefix else said) from None
 
     def each[T](self, name: str, parse: Callable[[str], T], prefix: bool = False) -> tuple[T, ...]:
         return self.using(name, lambda values: tuple(parse(value) for value in values), prefix)
@@ -185,7 +186,7 @@ class _Check:
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         value: str = self.given[name]
         if value not in choices:
-            raise SettingsError(f"ai_cache_{name} is {value!r}; write one of {', '.join(choices)}")
+            raise SettingsError(f"ai_cache_{name} is {quoted(value)}; write one of {', '.join(choices)}")
         return value
 
     def samples(self) -> int:
@@ -212,8 +213,8 @@ class _Check:
         if not text:
             return None
         host, _, port = text.rpartition(":")
-        if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-            raise SettingsError(f"ai_cache_dashboard is {text!r}; write HOST:PORT, for example 127.0.0.1:8485")
+        if not host or may_hold_password(text) or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            raise SettingsError(f"ai_cache_dashboard is {quoted(text)}; write HOST:PORT, for example 127.0.0.1:8485")
         host = host.strip("[]")
         if not (is_loopback(host) or self.given["dashboard_password"]):
             raise SettingsError(
@@ -233,19 +234,14 @@ class _Check:
             return url
         if not url.startswith(("sqlite:///", "memory:", CASSETTES)) or url in ("sqlite:///", CASSETTES):
             raise SettingsError(
-                "ai_cache_store names no store; write sqlite:///PATH (an absolute path begins sqlite:////), "
-                f"cassettes:DIR, memory:, or one for a team: {redis_url.FORMS}"
+                f"ai_cache_store is {quoted(url)}; write sqlite:///PATH (an absolute path begins "
+                f"sqlite:////), cassettes:DIR, memory:, or one for a team: {redis_url.FORMS}"
             )
-        if _TWO_URLS.search(url) or (url.startswith("memory:") and confidential.is_delicate(url)):
-            raise SettingsError("ai_cache_store is two URLs in one; write the one that is meant")
         return url
-
-
-_TWO_URLS = re.compile(r":.*(?:redis|rediss|unix|valkey|https?)(?:\+[a-z]+)?:.*@", re.DOTALL)
 
 
 def _bypass_rule(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name.strip():
-        raise ValueError(f"ai_cache_bypass_on has {text!r}; write HEADER=VALUE, for example x-no-cache=1")
+        raise ValueError(f"ai_cache_bypass_on has {quoted(text)}; write HEADER=VALUE, for example x-no-cache=1")
     return name.strip().lower(), value.strip()

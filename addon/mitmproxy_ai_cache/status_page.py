@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mitmproxy import http
 
 from . import bridge, metrics, own_address, ports
-from .messages import Response
+from .messages import Headers, Response
 
 if TYPE_CHECKING:
     from .cache import Cache
@@ -24,16 +24,22 @@ logger = logging.getLogger("ai-cache")
 def is_for_it(flow: http.HTTPFlow) -> bool:
     """Under the proxy's own name all is the status page but what clients and programs ask it for."""
     path = flow.request.path.partition("?")[0]
-    named = flow.request.host == own_address.MAGIC_HOST and path not in own_address.ANSWERED
+    named = bridge.is_magic(flow.request.host) and path not in own_address.ANSWERED
     return named or path == metrics.PATH
 
 
 class StatusPage:
     """The status page and its two doors. Nothing of it is imported before it is wanted."""
 
-    def __init__(self, cache: Callable[[], Cache | None], under_way: Callable[[], list[Exchange]]) -> None:
+    def __init__(
+        self,
+        cache: Callable[[], Cache | None],
+        under_way: Callable[[], list[Exchange]],
+        came_from_us: Callable[..., bool] = lambda peer, at: False,
+    ) -> None:
         self._cache = cache
         self._under_way = under_way
+        self._came_from_us = came_from_us
         self._site: Site | None = None
         self._server: Server | None = None
 
@@ -49,21 +55,27 @@ class StatusPage:
         from .dashboard.server import Server
 
         try:
-            self._server = Server(self._made(), host, port)
+            self._server = Server(self._made(), host, port, self._came_from_us)
         except OSError as error:
             why = ports.taken(host, port) if error.errno == errno.EADDRINUSE else error.strerror or error
             logger.warning("ai-cache: no status page on %s:%d: %s; write another port", host, port, why)
             return
         announce(f"ai-cache: status page on {self._server.url}")
 
-    async def answer(self, flow: http.HTTPFlow) -> Response:
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where its own listener is."""
+        return self._server.address if self._server is not None else None
+
+    async def answer(self, flow: http.HTTPFlow, local: bool) -> Response:
+        """Whoever asks was let in, under a name of ours."""
         from .dashboard.visit import Door
 
-        wire, client = flow.request, flow.client_conn
-        name = wire.host if wire.host == own_address.MAGIC_HOST else client.sockname[0]
-        local = client.peername is not None and own_address.is_loopback(client.peername[0])
-        door = Door(name, through_proxy=True, local=local)
+        wire = flow.request
+        door = Door(wire.host, through_proxy=True, local=local, named=True)
         headers = bridge.headers_from(wire.headers.fields)
+        if "host" not in headers:  # HTTP/2
+            headers = Headers([*headers, ("host", wire.host_header or wire.host)])
         return await self._made().visit(wire.method, wire.path, headers, wire.raw_content or b"", door)
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from .recorded import key_of, rules_of
 from .settings import Settings
 from .stores import CASSETTES, Store, for_url
 from .stores.cassettes.store import CassetteStore
+from .stores.sqlite.own_answers import OwnAnswersStore
 
 
 def store_of(settings: Settings, writable: bool | None = None) -> Store:
@@ -18,6 +19,13 @@ def store_of(settings: Settings, writable: bool | None = None) -> Store:
             settings.store, directory_of(settings), key_of(settings), rules_of(settings), writes, settings.redact
         )
     return for_url(settings.store, settings.max_size, writes, settings.near_size, settings.vault)
+
+
+def own_answers_of(settings: Settings) -> Store:
+    """The SQLite store, of which only what this process keeps answers."""
+    store = OwnAnswersStore(settings.store, settings.max_size, settings.stores)
+    store.vault = settings.vault
+    return store
 
 
 def directory_of(settings: Settings) -> Path:

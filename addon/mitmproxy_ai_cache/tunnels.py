@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mitmproxy import connection, http, tls
 from mitmproxy.addons import upstream_auth
 
+from . import bridge
 from .cache import Cache
 from .hosts import HostList
 
@@ -27,7 +28,7 @@ class Tunnels:
         host = data.client_hello.sni or (address[0] if address else "")
         # A strict replay answers for every host: a refusal that can be read beats a broken connection.
         strict = cache is not None and cache.settings.mode == "replay" and host not in cache.allowed
-        if cache is None or strict or host in cache.hosts:
+        if cache is None or strict or host in cache.hosts or bridge.is_magic(host):
             return
         data.ignore_connection = True
         cache.stats.tunnelled(host)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from .safe_text import quoted
+
 _SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -12,7 +14,7 @@ def size(text: str) -> int:
     """`10m`, `1GiB`, `4096` -> bytes. Raises ValueError."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,12})?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
     if not match:
-        raise ValueError(f"{text!r} is not a size; write for example 10m or 1g")
+        raise ValueError(f"{quoted(text)} is not a size; write for example 10m or 1g")
     return int(float(match[1]) * _SIZES[match[2]])
 
 
@@ -20,7 +22,7 @@ def duration(text: str) -> float:
     """`7d`, `250ms`, `90` -> seconds. Raises ValueError."""
     match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|[smhdw]?)", text.strip().lower())
     if not match:
-        raise ValueError(f"{text!r} is not a duration; write for example 250ms, 1h or 7d")
+        raise ValueError(f"{quoted(text)} is not a duration; write for example 250ms, 1h or 7d")
     return float(match[1]) * _SECONDS[match[2]]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
-from . import bridge
+from . import arrival, bridge
 from .cache import Cache
 from .flow_call import FlowCall
 from .messages import Response
@@ -26,7 +26,10 @@ def settle(
     `admit` gives its call, or what refuses whoever makes it; `take` ends a call that is not waited for.
     """
     method = flow.request.method
-    if bridge.is_for_us(flow) or (cache is None and mode == "replay"):
+    note = arrival.of(flow)
+    if note.refusal is not None:
+        return bridge.response_to(note.refusal, method)
+    if note.ours or (cache is None and mode == "replay"):
         return bridge.response_to(too_large(), method)
     if cache is None:
         return None

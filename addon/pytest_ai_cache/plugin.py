@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 import pytest
 
+from .address import safe_url
 from .proxy import Control, ProxyError, Started, environment
 from .session import AICache, Environment, Session
 
@@ -33,6 +34,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--ai-cache-dir", metavar="DIR", help="where the recordings are (default: ini option ai_cache_dir, cassettes)"
+    )
+    group.addoption(
+        "--ai-cache-local",
+        action="store_true",
+        help="also calls to models on this machine over http: localhost, 127.0.0.1 and ::1",
+    )
+    group.addoption(
+        "--ai-cache-ignore-project",
+        "--ignore-project",
+        dest="ai_cache_ignore_project",
+        action="store_true",
+        default=False,
+        help="start without the settings of this directory's ai-cache.toml or [tool.ai-cache] that need trust "
+        "(ai-cache trust --help)",
     )
     parser.addini("ai_cache_dir", "where the recordings are, relative to the configuration file", default="")
 
@@ -93,19 +108,24 @@ def _around(environ: Mapping[str, str]) -> str:
 def _join(config: pytest.Config, url: str, options: Any) -> Session:
     """A listener of our own on a proxy that runs already. Raises `ProxyError`."""
     outer = Control(url)
+    url = outer.url  # without a password
     mode = outer.status()["mode"]
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     if not is_worker and (options.ai_cache or mode) != mode:
-        raise ProxyError(f"the proxy at {url} is in mode {mode}; leave out --ai-cache={options.ai_cache}, or the proxy")
+        raise ProxyError(
+            f"the proxy at {safe_url(url)} is in mode {mode}; leave out --ai-cache={options.ai_cache}, or the proxy"
+        )
     if not is_worker and options.ai_cache_dir:
-        raise ProxyError(f"the proxy at {url} has its recordings already; leave out --ai-cache-dir, or the proxy")
+        raise ProxyError(
+            f"the proxy at {safe_url(url)} has its recordings already; leave out --ai-cache-dir, or the proxy"
+        )
     own = outer.open_listener()
     config.add_cleanup(_quietly(lambda: outer.close_listener(own)))
     if os.environ.get("HTTPS_PROXY") == url:
         values = elsewhere(os.environ, url, own)
     else:
-        values = environment(own, _folder(config) if mode == "replay" else None)
-    return _session(config, mode, own, values, is_worker=is_worker)
+        values = environment(own, _folder(config) if mode == "replay" else None, options.ai_cache_local)
+    return _session(config, mode, own, values, is_worker=is_worker, password=outer.password)
 
 
 def elsewhere(environ: Mapping[str, str], url: str, own: str) -> dict[str, str]:
@@ -119,9 +139,11 @@ def elsewhere(environ: Mapping[str, str], url: str, own: str) -> dict[str, str]:
 
 def _start_own(config: pytest.Config, mode: str) -> Session:
     """Raises `ProxyError`."""
-    started = Started(mode, directory(config), config.rootpath)
+    options = config.known_args_namespace
+    ignore = bool(options.ai_cache_ignore_project)
+    started = Started(mode, directory(config), config.rootpath, local=options.ai_cache_local, ignore_project=ignore)
     config.add_cleanup(started.stop)
-    return _session(config, mode, started.url, started.environment, note=started.note)
+    return _session(config, mode, started.url, started.environment, notes=(started.directory, started.note))
 
 
 def directory(config: pytest.Config) -> Path | None:
@@ -134,11 +156,17 @@ def directory(config: pytest.Config) -> Path | None:
 
 
 def _session(
-    config: pytest.Config, mode: str, url: str, values: dict[str, str], is_worker: bool = False, note: str = ""
+    config: pytest.Config,
+    mode: str,
+    url: str,
+    values: dict[str, str],
+    is_worker: bool = False,
+    notes: tuple[str, str] = ("", ""),
+    password: str = "",
 ) -> Session:
-    control = Control(url)
+    control = Control(url, password)
     variables = Environment({**values, MARK: url})
-    session = Session(AICache(mode, url, control), control, variables, is_worker, note)
+    session = Session(AICache(mode, url, control), control, variables, is_worker, notes)
     variables.set()
     config.add_cleanup(variables.restore)
     return session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import os
@@ -17,7 +18,9 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException  # by name: test tools replace what the module holds
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from .address import host_and_port, safe_url
 
 INSTALL = (
     "pytest-ai-cache needs the proxy ai-cache: uv tool install mitmproxy-ai-cache (or pipx install "
@@ -37,8 +40,12 @@ class ProxyError(Exception):
 class Control:
     """Calls to the proxy at `url` itself, over a connection that is kept."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, password: str = "") -> None:
+        """`url` may have a password, too: `http://:PASSWORD@HOST:PORT`."""
+        self.url, named = split_password(url)
+        self.password = password or named
+        encoded = base64.b64encode(f":{self.password}".encode()).decode()
+        self._credentials = {"Authorization": f"Basic {encoded}"} if self.password else {}
         self._lock = threading.Lock()
         self._connection: HTTPConnection | None = None
         self._process = 0
@@ -64,7 +71,7 @@ class Control:
     def _call(self, method: str, path: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
         """Raises `ProxyError`."""
         body = None if content is None else json.dumps(content).encode()
-        headers = {"X-AI-Cache": "1", "Content-Type": "application/json"}
+        headers = {"X-AI-Cache": "1", "Content-Type": "application/json", **self._credentials}
         with self._lock:
             for attempt in (1, 2):
                 try:
@@ -76,23 +83,35 @@ class Control:
                 except (OSError, HTTPException) as error:
                     self._connection = None  # it may have been closed while it was idle
                     if attempt == 2:
-                        raise ProxyError(f"no ai-cache answers at {self.url} ({error})") from None
+                        raise ProxyError(f"no ai-cache answers at {safe_url(self.url)} ({error})") from None
         try:
             answer = json.loads(data)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise ProxyError(f"what answers at {self.url} is no ai-cache that tests can use; is it up to date?")
+            raise ProxyError(
+                f"what answers at {safe_url(self.url)} is no ai-cache that tests can use; is it up to date?"
+            )
         if status != 200:
-            raise ProxyError(f"{self.url}{path}: {answer.get('error', status)}")
+            raise ProxyError(f"{safe_url(self.url)}{path}: {answer.get('error', status)}")
         return answer
 
     def _connected(self) -> HTTPConnection:
         if self._connection is None or self._process != os.getpid():  # a fork has one of its own
-            address = urlsplit(self.url)
-            self._connection = HTTPConnection(address.hostname or "", address.port, timeout=60)
+            try:
+                host, port = host_and_port(self.url)
+            except ValueError as error:
+                raise ProxyError(str(error)) from None
+            self._connection = HTTPConnection(host, port, timeout=60)
             self._process = os.getpid()
         return self._connection
+
+
+def split_password(url: str) -> tuple[str, str]:
+    """`http://:PASSWORD@HOST:PORT` -> the URL without the password, and the password."""
+    scheme, separator, rest = url.partition("://")
+    user, at, address = rest.rpartition("@")
+    return f"{scheme}{separator}{address}", unquote(user.partition(":")[2]) if at else ""
 
 
 def command() -> list[str]:
@@ -109,14 +128,18 @@ def command() -> list[str]:
 class Started:
     """A proxy of our own: `ai-cache serve` on a free port. It ends with us, even if we are killed."""
 
-    def __init__(self, mode: str, directory: Path | None, root: Path) -> None:
+    def __init__(
+        self, mode: str, directory: Path | None, root: Path, *, local: bool = False, ignore_project: bool = False
+    ) -> None:
         """`directory`: of the cassettes, or where the configuration in `root` says. Raises `ProxyError`."""
         self.folder = Path(tempfile.mkdtemp(prefix="ai-cache-pytest-"))
-        self.url = self.note = ""
+        self.url = self.note = self.directory = ""
         self.environment: dict[str, str] = {}
         ready, self._log = self.folder / "ready.json", self.folder / "log"
         store = ["--cassettes"] if directory is None else ["--store", f"cassettes:{directory}"]
         arguments = ["serve", "--host", "127.0.0.1", "--port", "0", "--mode", mode, *store]
+        arguments += ["--local"] if local else []
+        arguments += ["--ignore-project"] if ignore_project else []
         try:
             with open(self._log, "wb") as log:
                 self._process = subprocess.Popen(
@@ -153,6 +176,7 @@ class Started:
             time.sleep(0.02)
         said = json.loads(ready.read_text("utf-8"))
         self.url, self.note, self.environment = said["url"], said["note"], said["environment"]
+        self.directory = said.get("directory", "")  # which settings came from there
 
     def _said(self) -> str:
         lines = self._log.read_text("utf-8", "replace").strip().splitlines()
@@ -171,10 +195,11 @@ class Started:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def environment(url: str, placeholders: Path | None) -> dict[str, str]:
+def environment(url: str, placeholders: Path | None, local: bool = False) -> dict[str, str]:
     """The variables that send clients through the proxy at `url`, as `ai-cache env` has them. Raises `ProxyError`."""
     address = urlsplit(url)
     arguments = ["env", "--json", "--host", str(address.hostname), "--port", str(address.port)]
+    arguments += ["--local"] if local else []
     if placeholders is not None:
         arguments += ["--placeholders", str(placeholders)]
     return _variables([*command(), *arguments])

@@ -57,20 +57,29 @@ class Environment:
 class Session:
     """The hooks of a run that has a proxy."""
 
-    def __init__(self, given: AICache, control: Control, environment: Environment, is_worker: bool, note: str) -> None:
+    def __init__(
+        self,
+        given: AICache,
+        control: Control,
+        environment: Environment,
+        is_worker: bool,
+        notes: tuple[str, str],
+    ) -> None:
+        """`notes`: which settings came from the directory, and what there is to say of the recordings."""
         self.given = given
         self._control = control
         self._environment = environment
         self._is_worker = is_worker
-        self._note = note
+        self._directory, self._note = notes
         self._before = control.status()
         self._wish: Wish | None = None
         self._seen = 0
         self._passed = True
 
-    def pytest_report_header(self) -> str:
+    def pytest_report_header(self) -> list[str]:
         note = f" ({self._note})" if self._note else ""
-        return f"ai-cache: {self.given.mode}, {shown_store(self._before['store'])}{note}"
+        told = [f"ai-cache: {self._directory}"] if self._directory else []
+        return [*told, f"ai-cache: {self.given.mode}, {shown_store(self._before['store'])}{note}"]
 
     # A test
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import os
 import re
 import resource
@@ -17,10 +18,10 @@ from pathlib import Path
 import pytest
 
 import forked
-from harness import BIN, REDIRECT, SCRIPT, Client, FakeProviders, Process, free_port, mitmdump
+from harness import BIN, REDIRECT, SCRIPT, FakeProviders, Process, free_port, mitmdump
 from mitmproxy_ai_cache import authority, trust
 from mitmproxy_ai_cache.demo.provider import Reply
-from namespaces import full, read_only, with_mounts
+from mounts import full, read_only, with_mounts
 
 AI_CACHE = str(BIN / "ai-cache")
 OPENAI = "https://api.openai.com/v1/chat/completions"
@@ -348,12 +349,12 @@ def test_another_ai_cache_that_has_the_port_is_named(serve: Callable[..., Proces
 
 def get(port: int, path: str, user: str = "") -> tuple[int, dict[str, str]]:
     headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()} if user else {}
-    client = Client(port, None)
-    got = client.request(
-        f"http://127.0.0.1:{port}{path}", headers={"Host": f"127.0.0.1:{port}", **headers}, method="GET"
-    )
-    client.close()
-    return got.status, got.headers
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path, headers=headers)
+    got = connection.getresponse()
+    got.read()
+    connection.close()
+    return got.status, {name.lower(): value for name, value in got.getheaders()}
 
 
 def test_health_is_told_without_a_user_and_metrics_with_a_password(serve: Callable[..., Process]) -> None:

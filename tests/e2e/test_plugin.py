@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import forked
+from asking import outward_address
 from harness import BIN, REDIRECT, FakeProviders, Process
 from mitmproxy_ai_cache.demo.provider import Reply
 from mitmproxy_ai_cache.messages import Request
@@ -454,3 +456,43 @@ def test_a_proxy_that_runs_already_gets_a_listener_for_the_run(
         assert "X-AI-Cache: 1" in json.loads(wrong.stdout)["error"], "what a web page could send"
     finally:
         served.stop()
+
+
+def test_a_proxy_that_others_reach_takes_the_password_of_the_url(
+    run_pytest: Pytest, project: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    address = outward_address()
+    served = Process(
+        [str(BIN / "ai-cache"), "serve", "--host", "0.0.0.0", "--port", "0", "--mode", "record", "--set",
+         f"scripts={REDIRECT}"],
+        {**environ, "AI_CACHE_STORE": f"cassettes:{tmp_path / 'here'}", "AI_CACHE_DASHBOARD_PASSWORD": "pass word"},
+        tmp_path / "data" / "ai-cache" / "ca",
+    ).start()  # fmt: skip
+    try:
+        write(project, TWO_TESTS + "\ndef test_url(ai_cache):\n    print('at', ai_cache.url)\n")
+        done = run_pytest("-s", AI_CACHE_URL=f"http://:pass%20word@{address}:{served.port}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search(r"^ai-cache: 0 HIT, 3 MISS, 3 stored, cassettes at", done.stdout, re.MULTILINE)
+        assert f"at http://{address}:" in done.stdout
+        refused = run_pytest(AI_CACHE_URL=f"http://:wrong@{address}:{served.port}")
+        assert refused.returncode == 4
+        assert "takes the password of the proxy" in refused.stderr
+        assert "wrong" not in refused.stderr
+        variables = forked.run(
+            [str(BIN / "ai-cache"), "env", "--json"],
+            env={**environ, "AI_CACHE_URL": f"http://:pass%20word@{address}:{served.port}"},
+            timeout=60,
+            cwd=tmp_path,
+        )
+        assert json.loads(variables.stdout)["HTTPS_PROXY"] == f"http://{address}:{served.port}"
+        assert "pass" not in variables.stdout
+    finally:
+        served.stop()
+
+
+def test_models_on_this_machine_are_recorded_with_the_option(run_pytest: Pytest, project: Path) -> None:
+    text = "def test_hosts(ai_cache):\n    import os; print('proxy', os.environ['HTTP_PROXY'] == ai_cache.url)\n"
+    write(project, text)
+    done = run_pytest("-s", "--ai-cache=record", "--ai-cache-local")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "proxy True" in done.stdout

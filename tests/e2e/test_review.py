@@ -224,9 +224,12 @@ def test_the_configured_store_comes_before_the_directory_and_any_store_will_do(p
     assert project.ai_cache("import", "asked.har", "--store", store).returncode == 0
     record(project.cassettes, recording("Something else"))
     (project.root / "ai-cache.toml").write_text(f'store = "{store}"\n')
-    done = project.ai_cache("explain", "asked.har")
+    untrusted = project.ai_cache("explain", "asked.har")
+    assert (untrusted.returncode, "need your trust: store;" in untrusted.stderr) == (125, True)
+    done = project.ai_cache("explain", "asked.har", "--trust=all")
     assert (done.returncode, store in done.stdout) == (0, True)
-    assert project.ai_cache("explain", "asked.har", "--store", "cassettes:cassettes").returncode == 1
+    other = project.ai_cache("explain", "asked.har", "--trust=all", "--store", "cassettes:cassettes")
+    assert other.returncode == 1
 
 
 def test_a_report_is_told_as_its_run_explained_it(project: Project) -> None:

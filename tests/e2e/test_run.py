@@ -12,6 +12,8 @@ import socket
 import ssl
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -151,7 +153,7 @@ def test_a_nested_run_uses_the_proxy_around_it(run: Run, providers: FakeProvider
 def test_a_proxy_that_cannot_be_used_is_refused_with_the_mend(run: Run) -> None:
     done = run("run", "--", "true", HTTPS_PROXY="socks5://me:secret@127.0.0.1:1080")
     assert done.returncode == 125
-    assert "it must be http:// or https://; or unset it" in done.stderr
+    assert "it must be http://HOST:PORT, https://HOST:PORT or" in done.stderr
     assert "secret" not in done.stderr
 
 
@@ -231,13 +233,17 @@ def test_an_sdk_with_the_base_url_works_without_any_variable(serve: Callable[...
 
 def test_the_proxy_says_what_it_is(serve: Callable[..., Process]) -> None:
     served = serve()
+    with urllib.request.urlopen(f"{served.url}/healthz") as health:
+        told = json.loads(health.read())
+    assert (told["status"], told["mode"]) == ("ok", "cache")
+    with urllib.request.urlopen(f"{served.url}/ca.pem") as certificate:
+        assert certificate.read() == served.ca.read_bytes()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{served.url}/nothing")
+    with urllib.request.urlopen(f"{served.url}/") as hint:
+        assert b"base URL" in hint.read()
     client = Client(served.port, served.ca)
-    health = client.request(f"{served.url}/healthz", method="GET")
-    assert (health.status, json.loads(health.body)["status"], json.loads(health.body)["mode"]) == (200, "ok", "cache")
-    for url in (f"{served.url}/ca.pem", "http://ai-cache.internal/ca.pem"):
-        assert client.request(url, method="GET").body == served.ca.read_bytes()
-    assert client.request(f"{served.url}/nothing", method="GET").status == 404
-    assert b"base URL" in client.request(f"{served.url}/", method="GET").body
+    assert client.request("http://ai-cache.internal/ca.pem", method="GET").body == served.ca.read_bytes()
     client.close()
 
 
@@ -247,6 +253,22 @@ def test_models_on_this_machine_are_cached_with_local(run: Run, providers: FakeP
     body = '{"model":"llama","stream":false,"messages":[{"role":"user","content":"hi"}]}'
     calls = [run("run", "--local", *WITH_PROVIDER, "--", "curl", "-sSi", url, "-d", body) for _ in range(2)]
     assert [status(done) for done in calls] == ["MISS", "HIT"]
+
+
+def test_serve_takes_base_urls_to_this_machine_with_local(
+    serve: Callable[..., Process], providers: FakeProviders
+) -> None:
+    providers.answer = lambda request: Reply([b'{"message":{},"done":true}'])
+    body = '{"model":"llama","stream":false,"messages":[{"role":"user","content":"hi"}]}'
+    without, with_it = serve(), serve("--local")
+    for host in ("localhost", "127.0.0.1", "[::1]"):
+        path = f"/http://{host}:11434/api/chat"
+        refused = subprocess.run(["curl", "-sSi", "-g", without.url + path, "-d", body], capture_output=True, text=True)
+        assert "403" in refused.stdout.splitlines()[0]
+        assert f"--hosts {host.strip('[]')}" in refused.stdout
+        asked = subprocess.run(["curl", "-sSi", "-g", with_it.url + path, "-d", body], capture_output=True, text=True)
+        assert status(asked) == "MISS"
+    assert len(providers.calls) == 3
 
 
 def test_with_local_an_outer_proxy_gets_neither_local_calls_nor_its_password_to_others(

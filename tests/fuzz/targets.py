@@ -15,7 +15,7 @@ from collections.abc import Callable
 from mitmproxy_ai_cache import body, content_coding, gate, isolation, own_address, policy, protocols, replay
 from mitmproxy_ai_cache.entry import BrokenEntry, Entry
 from mitmproxy_ai_cache.framing import Stream, eventstream, json_array, ndjson, sse
-from mitmproxy_ai_cache.isolation import Isolation, Unstable
+from mitmproxy_ai_cache.isolation import Isolation, NoPrincipal, Unstable
 from mitmproxy_ai_cache.json_body import NotCanonical
 from mitmproxy_ai_cache.key import counting_headers, fingerprint, public_query
 from mitmproxy_ai_cache.messages import Headers, Request
@@ -146,7 +146,7 @@ def head(choice: int, data: bytes) -> None:
     for kind in ISOLATIONS:
         try:
             scope = kind.scope(asked, user)
-        except Unstable:
+        except (NoPrincipal, Unstable):
             continue
         assert scope[0] == kind.kind.encode()
         assert all(isinstance(part, bytes) for part in scope)

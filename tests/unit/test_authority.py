@@ -21,7 +21,7 @@ from mitmproxy import certs
 from mitmproxy_ai_cache import authority, bundles, trust, writable
 from mitmproxy_ai_cache.authority import CERTIFICATE, KEY, make_authority, why_unusable
 from mitmproxy_ai_cache.settings import Settings
-from namespaces import full, with_mounts
+from mounts import full, with_mounts
 
 FILES = {
     "mitmproxy-ca.pem", "mitmproxy-ca.p12", "mitmproxy-ca-cert.pem", "mitmproxy-ca-cert.p12", "mitmproxy-ca-cert.cer",

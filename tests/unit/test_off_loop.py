@@ -18,11 +18,11 @@ import pytest
 from mitmproxy_ai_cache import offloop, reading
 from mitmproxy_ai_cache.cache import Cache
 from mitmproxy_ai_cache.canonical import parse_path
-from mitmproxy_ai_cache.cassette import file
+from mitmproxy_ai_cache.cassette import leaks
 from mitmproxy_ai_cache.exchange import Exchange
 from mitmproxy_ai_cache.explain import Miss, Recorded
 from mitmproxy_ai_cache.isolation import Isolation
-from mitmproxy_ai_cache.keeping import judge, without_secrets
+from mitmproxy_ai_cache.keeping import judge
 from mitmproxy_ai_cache.key import Alias, KeyRules, Normalise, fingerprint
 from mitmproxy_ai_cache.messages import Headers, Request
 from mitmproxy_ai_cache.offloop import TOO_SLOW, cost
@@ -30,6 +30,7 @@ from mitmproxy_ai_cache.policy import namespace
 from mitmproxy_ai_cache.profiles import PROFILES
 from mitmproxy_ai_cache.protocols.base import Ending
 from mitmproxy_ai_cache.redact import Pattern, credentials_of, parse_pattern
+from mitmproxy_ai_cache.redact.entries import hidden
 from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.stores.memory import MemoryStore
 
@@ -136,7 +137,7 @@ def test_a_worker_judges_and_redacts_as_the_event_loop_does() -> None:
         entry = _entry(REQUESTS["a chat"], answer)
         patterns = credentials_of(REQUESTS["a chat"])
         found = await cache.off_loop.without_secrets(entry, patterns)
-        assert found == without_secrets(entry, (*settings.redact, *patterns))
+        assert found == hidden(entry, (*settings.redact, *patterns))
         assert SECRET.encode() not in found.body
 
     with_cache(settings, compare)
@@ -155,7 +156,7 @@ def test_a_worker_writes_the_cassette_that_a_thread_writes() -> None:
 
     async def compare(cache: Cache) -> None:
         for entry in (_entry(post(chat(long)), chat(long)), _entry(post(b"\xff" * offloop.LARGE))):
-            assert await asyncio.to_thread(cache.off_loop.compose, entry) == file.encode(entry)
+            assert await asyncio.to_thread(cache.off_loop.compose, entry) == leaks.compose(entry)
         assert cache.pool.pids
 
     with_cache(SETTINGS["record"], compare)

@@ -11,7 +11,7 @@ import pytest
 
 import pytest_ai_cache
 from pytest_ai_cache.plugin import _default_mode, elsewhere
-from pytest_ai_cache.proxy import Control, ProxyError, command
+from pytest_ai_cache.proxy import Control, ProxyError, command, split_password
 from pytest_ai_cache.scope import Wish, explanation, shown_store, summary, wish
 from pytest_ai_cache.session import AICache, Environment
 
@@ -135,3 +135,13 @@ def test_the_plugin_is_python_3_9() -> None:
     folder = Path(pytest_ai_cache.__file__).parent
     for file in folder.glob("*.py"):
         ast.parse(file.read_text("utf-8"), feature_version=(3, 9))
+
+
+def test_the_password_of_a_url_is_told_to_the_proxy_and_shown_nowhere() -> None:
+    assert split_password("http://:p%40ss:w@h:8484") == ("http://h:8484", "p@ss:w")
+    assert split_password("http://me@h:1") == ("http://h:1", "")
+    assert split_password("http://h:1") == ("http://h:1", "")
+    assert split_password("h:1") == ("h:1", "")
+    with pytest.raises(ProxyError) as refused:
+        Control("http://:secret@127.0.0.1:9").status()
+    assert "secret" not in str(refused.value)

@@ -38,8 +38,8 @@ class FakeListeners:
     def __init__(self) -> None:
         self.closed: list[str] = []
 
-    async def open(self, port: int) -> str:
-        return f"http://127.0.0.1:{port + 1}"
+    async def open(self, port: int, host: str) -> str:
+        return f"http://{host}:{port + 1}"
 
     async def close(self, url: str) -> None:
         if not url:
@@ -57,10 +57,10 @@ class Proxy:
         self.waited.append(scope.namespace)
 
     def call(
-        self, method: str, path: str, content: Any = None, port: int = 1, headers: Headers = OURS, here: bool = True
+        self, method: str, path: str, content: Any = None, port: int = 1, headers: Headers = OURS
     ) -> tuple[int, dict[str, Any]]:
         body = content if isinstance(content, bytes | None) else json.dumps(content).encode()
-        asked = ControlCall(method, path, headers, body or b"", port, here)
+        asked = ControlCall(method, path, headers, body or b"", port)
         answer = asyncio.run(self.control.answer(asked, self.cache))  # type: ignore[arg-type]
         return answer.status, json.loads(answer.body)
 
@@ -173,9 +173,8 @@ def test_a_wrong_call_gets_a_line_that_says_what_to_write(
     assert proxy.scopes.at(1) is None
 
 
-def test_only_clients_on_this_machine_that_are_no_web_page_may_call() -> None:
+def test_what_a_web_page_can_send_is_no_call() -> None:
     proxy = Proxy()
-    assert proxy.call("POST", "/ai-cache/scope", {"namespace": "a"}, here=False)[0] == 403
     assert proxy.call("POST", "/ai-cache/scope", {"namespace": "a"}, headers=Headers([]))[0] == 400
     assert proxy.scopes.at(1) is None
 

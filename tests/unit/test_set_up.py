@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT
-from namespaces import read_only, with_mounts
+from mounts import read_only, with_mounts
 
 UV = """#!/bin/sh
 # Stands in for uv: makes what it would make, and writes down that it did.

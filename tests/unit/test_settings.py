@@ -212,7 +212,7 @@ def test_a_secret_is_never_shown() -> None:
 def gathered(
     start: Path, environ: Mapping[str, str] | None = None, assignments: list[str] | None = None, **flags: Any
 ) -> dict[str, Value]:
-    return gather(Namespace(set=assignments or [], **flags), environ or {}, start)
+    return gather(Namespace(set=assignments or [], trust="all", **flags), environ or {}, start)
 
 
 def test_without_anything_every_option_has_its_default(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .. import __version__, confidential
+from .. import __version__
+from ..safe_text import scrubbed
 
 COMMANDS = (
     "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "ls",
-    "show", "grep", "stats", "export", "rm", "completion", "config", "options", "profiles", "addon-path",
+    "show", "grep", "stats", "export", "rm", "completion", "config", "trust", "options", "profiles", "addon-path",
 )  # fmt: skip
 
 _MODULES = {"import": "import_"}
@@ -44,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
     failure = 125
 
     def error(self, message: str) -> NoReturn:
-        message = confidential.safe(message)
+        message = scrubbed(message)
         if self.failure != 125:
             self.exit(self.failure, f"ai-cache: {message}; {self.prog} --help says more\n")
         self.exit(125, f"{self.format_usage()}{self.prog}: error: {message}\n")
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except (OSError, ValueError) as error:
         # A directory that is gone or not writable, a file that is none of ours: a line, not a traceback.
-        print(f"ai-cache: {type(error).__name__}: {confidential.safe(str(error))}", file=sys.stderr)
+        print(f"ai-cache: {type(error).__name__}: {scrubbed(str(error))}", file=sys.stderr)
         return 125
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from ..explain.shown import printable
 from ..settings import SettingsError
 from ..stores import CASSETTES
 from . import run
@@ -41,7 +42,17 @@ def store(directory: str | None, arguments: argparse.Namespace) -> str:
         if arguments.store:
             raise StartError("DIR and --store both say where the recordings are; write one of them")
         return f"{CASSETTES}{directory}"
-    configured = str(gather(arguments, os.environ, Path.cwd())["ai_cache_store"].value)
+    found = gather(arguments, os.environ, Path.cwd())["ai_cache_store"]
+    configured = str(found.value)
     if arguments.store or configured.startswith(CASSETTES):
+        arguments.store_origin = found.origin
         return configured
+    return default_store()
+
+
+def default_store() -> str:
+    """Where nothing else is said. Raises `SettingsError` for a link that leads elsewhere: a repository may bring it."""
+    leads_to = Path(DIRECTORY).resolve()
+    if not leads_to.is_relative_to(Path.cwd().resolve()):
+        raise SettingsError(f"./{DIRECTORY} is a link to {printable(str(leads_to))}; to use that, write it as DIR")
     return f"{CASSETTES}{DIRECTORY}"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-from .. import confidential
-from ..options import SECRETS, default_store
+from ..options import default_store
+from ..safe_text import SECRETS, may_hold_password, safe_url
 from ..settings import Settings, SettingsError
 from ..stores import REDIS
 from ..stores.redis.url import shown
+from . import project
 from .proxy import add_options, failed
-from .sources import gather
+from .sources import collect
 
 SUMMARY = "print each setting, its value and where it came from"
 
@@ -24,31 +26,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     try:
-        found = gather(arguments, os.environ, Path.cwd())
+        found, directory = collect(arguments, os.environ, Path.cwd())
         Settings.parse({name: value.value for name, value in found.items()})
     except SettingsError as error:
         return failed(error)
+    if directory.ignored:
+        print(f"ai-cache: {project.first_line(directory, [])}", file=sys.stderr)
     width = max(map(len, found))
     for name, value in found.items():
-        print(f"{name:<{width}}  {_shown(name, value.value):<40}  {value.origin}")
+        print(f"{name:<{width}}  {shown_value(name, value.value):<40}  {value.origin}")
     return 0
 
 
-_PATTERNS = ("ai_cache_redact", "ai_cache_normalize", "ai_cache_ignore")
-
-
-def _has_credentials(text: str) -> bool:
-    return "@" in text and confidential.is_delicate(text)
-
-
-def _shown(name: str, value: Any) -> str:
+def shown_value(name: str, value: Any) -> str:
+    """For a person; without passwords."""
     if name in SECRETS:
         return "(set)" if value else ""
     if name == "ai_cache_store":
         url = value or default_store()
-        return shown(url) if url.startswith(REDIS) else url  # there may be a password in it
-    if name not in _PATTERNS and any(map(_has_credentials, value if isinstance(value, tuple) else (str(value),))):
-        return confidential.NOT_SHOWN
+        return shown(url) if url.startswith(REDIS) else safe_url(url)  # there may be a password in it
     if isinstance(value, tuple):
-        return "; ".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return "; ".join(map(_safe, value))
+    return str(value).lower() if isinstance(value, bool) else _safe(str(value))
+
+
+def _safe(text: str) -> str:
+    return safe_url(text) if may_hold_password(text) else text

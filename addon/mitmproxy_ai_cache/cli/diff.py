@@ -22,7 +22,7 @@ from ..explain import Difference
 from ..explain.shown import printable
 from ..settings import Settings, SettingsError
 from ..stores import CASSETTES
-from . import cassettes
+from . import cassettes, project
 from .git import DISK, Changed, Contents, GitError, Repository
 from .proxy import failed
 from .sources import gather
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--stat", action="store_true", help="one line a file")
     how.add_argument("--json", action="store_true", help="as one JSON document")
+    project.add_options(parser)
     parser.set_defaults(store=None)
 
 

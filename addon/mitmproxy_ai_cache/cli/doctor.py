@@ -19,13 +19,14 @@ from pathlib import Path
 
 from cryptography import x509
 
-from .. import confidential, ports, replay, trust, writable
+from .. import ports, replay, trust, writable
 from ..demo.stage import stage
 from ..master import ProxyMaster
+from ..safe_text import safe_url
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import StoreError
-from . import outer, probes
+from . import outer, probes, project
 from .environment import variables
 from .proxy import add_address
 from .sources import gather
@@ -49,6 +50,7 @@ class Check:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_address(parser, port=8484)
     parser.add_argument("--store", metavar="URL", help="the store to check (default: as configured)")
+    project.add_options(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -64,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _show(checks: Iterator[Check]) -> Iterator[Check]:
     for check in checks:
-        print(f"{'ok ' if check.good else 'BAD'}  {check.name:<16} {confidential.safe(check.says)}", flush=True)
+        print(f"{'ok ' if check.good else 'BAD'}  {check.name:<16} {check.says}", flush=True)
         yield check
 
 
@@ -89,7 +91,7 @@ def _store(arguments: argparse.Namespace) -> Check:
         await store.open()
         count = await store.count()
         await store.close()
-        return store.url, count  # without a password
+        return safe_url(store.url), count
 
     try:
         found = gather(arguments, os.environ, Path.cwd())

@@ -7,7 +7,10 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from .. import trust, writable
 from .environment import variables
@@ -22,6 +25,7 @@ FORMATS = ("sh", "fish", "powershell", "dotenv", "github", "json")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_address(parser, port=8484)
+    parser.set_defaults(**named_address(os.environ))
     parser.add_argument("--hosts", action="append", metavar="GLOB", default=[], help="one more AI host")
     parser.add_argument("--local", action="store_true", help="also for models on this machine over plain http")
     parser.add_argument(
@@ -41,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    url = f"http://{arguments.host}:{arguments.port}"
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    url = f"http://{host}:{arguments.port}"
     if not alive(url):
         return failed(StartError(f"no ai-cache answers at {url}; start ai-cache serve --port {arguments.port}"))
     confdir = trust.directory()
@@ -65,6 +70,16 @@ def main(arguments: argparse.Namespace) -> int:
     for name, value in block.items():
         print(line(arguments.format, name, value))
     return 0
+
+
+def named_address(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The defaults of `--host` and `--port` that AI_CACHE_URL gives. A password in it is for calls to the proxy itself,
+    and stands in no variable that is printed."""
+    try:
+        address = urlsplit(environ.get("AI_CACHE_URL", ""))
+        return {"host": address.hostname, "port": address.port or 80} if address.hostname else {}
+    except ValueError:
+        return {}
 
 
 def folder(named: Path) -> Path:

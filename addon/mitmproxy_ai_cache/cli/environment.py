@@ -9,9 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .. import trust
+from ..targets import LOCAL
 from .outer import MARK, no_proxy, without_ai_hosts
-
-LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def variables(
@@ -32,6 +31,7 @@ def variables(
     if local:
         block |= {"HTTP_PROXY": proxy_url, "http_proxy": proxy_url}
         kept = [entry for entry in kept if entry not in LOCAL]
+        kept.append(urlsplit(proxy_url).netloc)  # calls to the proxy itself do not go through it
     else:
         kept += [name for name in LOCAL if name not in kept]
     block["NO_PROXY"] = block["no_proxy"] = ",".join(kept)

@@ -18,10 +18,10 @@ from ..replay import printable, short
 from ..settings import Settings, SettingsError
 from ..stats import Stats
 from ..store_of import directory_of, store_of
-from ..stores import CASSETTES, Store, StoreError
+from ..stores import Store, StoreError
 from ..stores.cassettes.store import CassetteStore
-from . import questions
-from .cassettes import DIRECTORY
+from . import project, questions
+from .cassettes import DIRECTORY, default_store
 from .proxy import failed
 from .questions import Asked, NoQuestion, Question, Told, Unread
 from .sources import gather
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", metavar="NAME=VALUE", default=[], help="any other ai_cache_* option; may be repeated"
     )
+    project.add_options(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -83,7 +84,7 @@ def _settings(arguments: argparse.Namespace, namespace: str | None) -> Settings:
     found = gather(arguments, os.environ, Path.cwd())
     values = {name: value.value for name, value in found.items()}
     if found["ai_cache_store"].origin == "default" and Path(DIRECTORY).is_dir():
-        values["ai_cache_store"] = CASSETTES + DIRECTORY
+        values["ai_cache_store"] = default_store()
     wanted = arguments.namespace if arguments.namespace is not None else namespace
     if wanted is not None:
         values["ai_cache_namespace"] = wanted

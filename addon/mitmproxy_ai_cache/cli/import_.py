@@ -16,9 +16,11 @@ from ..entry import Entry
 from ..importing import BrokenRecording, Kept, NotARecording, Recorded, Skipped, read
 from ..importing.taking import Taken, Taker, settings_for
 from ..replay import printable
+from ..safe_text import scrubbed
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import Store, StoreError
+from . import project
 from .proxy import failed
 from .sources import gather
 
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", metavar="NAME=VALUE", default=[], help="any other ai_cache_* option; may be repeated"
     )
+    project.add_options(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -174,7 +177,7 @@ def _size(file: Path) -> int:
 def _complain(progress: _Progress, file: Path, error: Exception) -> bool:
     progress.clear()
     why = foreign_files.said(error)
-    print(f"ai-cache: {printable(str(file), 300)}: {printable(why, 300)}", file=sys.stderr)
+    print(scrubbed(f"ai-cache: {printable(str(file), 300)}: {printable(why, 300)}"), file=sys.stderr)
     return True
 
 

@@ -12,12 +12,10 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from ..hosts import AI_HOSTS, ai_hosts
+from ..safe_text import safe_url
 
 MARK = "AI_CACHE_PROXY"
 """Set by `run` for its command: the URL of the proxy around it."""
-
-
-_HOST = re.compile(r"[\w.:%-]+")
 
 
 class UnusableProxy(ValueError):
@@ -42,15 +40,23 @@ def proxy(environ: Mapping[str, str]) -> OuterProxy | None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         parts, port = urlsplit(""), 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
-        raise UnusableProxy("HTTPS_PROXY names no proxy; write http://HOST:PORT or https://HOST:PORT, or unset it")
-    if "@" in f"{parts.path}{parts.query}{parts.fragment}" or not _HOST.fullmatch(parts.hostname):
-        raise UnusableProxy(
-            "HTTPS_PROXY is not right; write http://USER:PASSWORD@HOST:PORT, in a password / as %2F, ? as %3F, # as "
-            "%23 and @ as %40; or unset it"
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    # What a password with / ? or # in it, or a misspelt scheme, leaves behind is no host to connect to.
+    rest = parts.path + parts.query + parts.fragment
+    host = parts.hostname or ""
     credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
+    if (
+        parts.scheme not in ("http", "https")
+        or not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?", host)
+        or not port
+        or "@" in rest
+        or rest.startswith("//")
+        or not credentials.isprintable()
+    ):
+        raise UnusableProxy(
+            f"HTTPS_PROXY is {safe_url(named)}; it must be http://HOST:PORT, https://HOST:PORT or "
+            "http://USER:PASSWORD@HOST:PORT with %40 %2F %3F %23 for @ / ? # in the password; or unset it"
+        )
+    host = f"[{host}]" if ":" in host else host
     return OuterProxy(f"{parts.scheme}://{host}:{port}", credentials)
 
 

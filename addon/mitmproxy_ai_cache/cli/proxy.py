@@ -9,22 +9,25 @@ import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import bundles, confidential, descriptors, log_line, ports, trust
+from .. import bundles, descriptors, log_line, ports, trust
 from ..hosts import HostList
 from ..options import LOG_FORMATS, MODES
+from ..safe_text import quoted, scrubbed
 from ..settings import Settings, SettingsError
 from ..stats import Stats
+from ..store_of import own_answers_of
 from ..stores import Store
-from . import first_start, outer
-from .environment import LOCAL
+from ..targets import LOCAL
+from . import first_start, outer, project
 from .first_start import StartError
-from .sources import gather
+from .project import Project
+from .sources import Value, collect, gather
 
 if TYPE_CHECKING:
     from ..master import ProxyMaster
@@ -64,6 +67,7 @@ def add_options(parser: argparse.ArgumentParser, port: int, mode: bool = True) -
         help="json: what is written to stderr is one JSON object a line (default: text)",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
+    project.add_options(parser)
 
 
 def add_address(parser: argparse.ArgumentParser, port: int) -> None:
@@ -77,7 +81,7 @@ def add_address(parser: argparse.ArgumentParser, port: int) -> None:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; write a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a port; write a number from 0 to 65535")
     return int(text)
 
 
@@ -90,6 +94,8 @@ class Running:
     roots: trust.Roots
     files: int = 0
     """The limit of open files that this process was started with; 0 where there is none."""
+    directory: str = ""
+    """Which settings came from the directory."""
 
     @property
     def url(self) -> str:
@@ -125,7 +131,8 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
 
     from ..master import ProxyMaster, quiet_logs
 
-    values = _values(arguments)
+    found, directory = collect(arguments, os.environ, Path.cwd())
+    values = {name: value.value for name, value in found.items()}
     settings = Settings.parse(values)
     json_lines = settings.log_format == "json"
     handler = quiet_logs(logging.INFO if log_calls and not arguments.quiet else logging.WARNING, json_lines)
@@ -134,11 +141,14 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
         if not arguments.quiet:
             print(log_line.message(line) if json_lines else line, file=sys.stderr, flush=True)
 
+    told = _tell(found, directory, arguments, json_lines)
     _check_port(arguments)
     with descriptors.raised() as files, first_start.place(arguments, settings) as place:
         master = ProxyMaster(announce, HostList(outer.globs([*outer.no_proxy(os.environ), *LOCAL])))
         # Until it listens an error is what `StartError` says, once.
         handler.addFilter(lambda record: record.levelno < logging.ERROR or master.listening.is_set())
+        if directory.own_answers_only and values["ai_cache_store"].startswith(project.SQLITE):
+            master.cache_addon.store_of = own_answers_of
         try:
             fixed = {
                 "confdir": str(place.confdir),
@@ -159,7 +169,8 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
             await asyncio.wait([running, listening], return_when=asyncio.FIRST_COMPLETED)
             if not master.listening.is_set():
                 raise StartError(_why_not(master.complaints))
-            yield Running(master, place.confdir, trust.Roots(place.confdir / trust.CERTIFICATE, place.bundle), files)
+            roots = trust.Roots(place.confdir / trust.CERTIFICATE, place.bundle)
+            yield Running(master, place.confdir, roots, files, told)
         finally:
             master.stop()
             listening.cancel()
@@ -168,6 +179,15 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
             await asyncio.wait([running], timeout=_STOP)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+def _tell(found: Mapping[str, Value], directory: Project, arguments: argparse.Namespace, json_lines: bool) -> str:
+    """Say which settings came from the directory."""
+    counting = [name for name, value in found.items() if value.origin == str(directory.file)]
+    told = project.first_line(directory, counting)
+    if told and (directory.ignored or not arguments.quiet):
+        print(log_line.message(told) if json_lines else f"ai-cache: {told}", file=sys.stderr, flush=True)
+    return told
 
 
 def _check_port(arguments: argparse.Namespace) -> None:
@@ -227,7 +247,7 @@ async def _run(master: ProxyMaster) -> None:
 
 def failed(error: Exception) -> int:
     """Say why nothing was started. Exit code 125: ai-cache itself failed."""
-    print(f"ai-cache: {confidential.safe(str(error))}", file=sys.stderr)
+    print(f"ai-cache: {scrubbed(str(error))}", file=sys.stderr)
     return 125
 
 

@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser, mode: bool = True) -> None:
     parser.add_argument(
         "--local",
         action="store_true",
-        help="also cache calls to models on this machine over http (sets HTTP_PROXY)",
+        help="also cache calls to models on this machine over http: names localhost, 127.0.0.1 and ::1 as AI hosts, "
+        "and sets HTTP_PROXY",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="one line per call on stderr")
     if mode:  # else DIR stands there

@@ -26,6 +26,11 @@ SUMMARY = "run the proxy in the foreground"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, port=8484)
     parser.add_argument(
+        "--local",
+        action="store_true",
+        help="also for models on this machine: names localhost, 127.0.0.1 and ::1 as AI hosts",
+    )
+    parser.add_argument(
         "--ready-file",
         type=Path,
         metavar="FILE",
@@ -78,6 +83,7 @@ async def _serve(arguments: argparse.Namespace, note: str) -> int:
         if not arguments.quiet:
             port = running.master.address[1]
             hint = "ai-cache env" if port == 8484 else f"ai-cache env --port {port}"
+            hint += " --local" if arguments.local else ""
             line = f'ai-cache: listening on {running.url}; for your shell: eval "$({hint})"'
             print(log_line.message(line) if running.stats.json_lines else line, file=sys.stderr, flush=True)
         await stop.wait()
@@ -102,10 +108,14 @@ def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 def _write_ready(arguments: argparse.Namespace, running: Running, note: str) -> None:
     """All or nothing: somebody waits for the file and reads it at once."""
-    environment, _ = variables(running.url, running.roots, os.environ, running.master.options.ai_cache_hosts)
+    hosts = running.master.options.ai_cache_hosts
+    environment, _ = variables(running.url, running.roots, os.environ, hosts, arguments.local)
     if arguments.placeholders and running.master.options.ai_cache_mode == "replay":
         environment |= placeholders(os.environ, folder(arguments.placeholders), keep=False)[0]
     file: Path = arguments.ready_file
     partial = file.with_name(f"{file.name}.{os.getpid()}")
-    partial.write_text(json.dumps({"url": running.url, "note": note, "environment": environment}), "utf-8")
+    partial.write_text(
+        json.dumps({"url": running.url, "note": note, "directory": running.directory, "environment": environment}),
+        "utf-8",
+    )
     partial.replace(file)

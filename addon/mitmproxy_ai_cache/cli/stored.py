@@ -17,11 +17,13 @@ from typing import Any
 from .. import units
 from ..entry import Entry
 from ..explain.shown import printable
+from ..safe_text import scrubbed
 from ..selection import EVERYTHING, Selection
 from ..settings import Settings, SettingsError
 from ..store_of import store_of
 from ..stores import Store, StoreError
 from ..vault import VARIABLE
+from . import project
 from .progress import Progress
 from .sources import gather
 
@@ -55,6 +57,7 @@ def add_contains(parser: argparse.ArgumentParser) -> None:
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="URL", help="the store (default: as configured)")
+    project.add_options(parser)
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
@@ -127,7 +130,7 @@ async def walk(store: Store, selection: Selection, what: str, limit: float = mat
 
 def say(text: str) -> None:
     """One line on stderr."""
-    print(f"ai-cache: {printable(text)}", file=sys.stderr, flush=True)
+    print(f"ai-cache: {printable(scrubbed(text))}", file=sys.stderr, flush=True)
 
 
 def answered(work: Callable[[], Coroutine[Any, Any, int]]) -> int:

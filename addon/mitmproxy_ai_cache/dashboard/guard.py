@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 import ipaddress
 from enum import Enum, auto
 from urllib.parse import urlsplit
 
+from ..addresses import is_loopback
 from ..messages import Headers, Response
-from ..own_address import MAGIC_HOST, is_loopback
+from ..own_address import MAGIC_HOST
+from ..own_rules import knows
 from .visit import Door, NotShown, Visit
 
 TOKEN = "token"  # noqa: S105 the name of a form's field
@@ -41,33 +41,46 @@ _ALWAYS = (
 
 
 class Access(Enum):
-    TOTALS = auto()
-    """Sums, nothing of anybody's calls."""
     COUNTS = auto()
-    """Also by model and host: the metrics."""
+    """Sums by model and host, nothing of anybody's calls: the overview and the metrics."""
     ALL = auto()
 
 
 def access(visit: Visit, password: str, isolated: bool) -> Access:
     """What `visit` may see. Raises `NotShown`: wrong address, or no password."""
-    if not _is_expected(visit.headers.get("host"), visit.door):
+    if not (visit.door.named or _is_expected(visit.headers.get("host"), visit.door)):
         raise NotShown(421, "The page is not shown under this name: open it by its address.")
-    if password and not _knows(visit.headers.get("authorization"), password):
+    check_browser(visit)
+    if password and not knows(visit.headers.get("authorization"), password):
         raise NotShown(401, "The page has a password.")
+    if not (visit.door.local or password):
+        raise NotShown(403, "The page is for this machine; to see it from others set AI_CACHE_DASHBOARD_PASSWORD.")
     if not visit.door.through_proxy:
         return Access.ALL
-    if not (visit.door.local or password):
-        return Access.TOTALS
     return Access.COUNTS if isolated else Access.ALL
+
+
+def check_browser(visit: Visit) -> None:
+    """Raises `NotShown` for what the pages of others send."""
+    site, origin = visit.headers.get("sec-fetch-site"), visit.headers.get("origin")
+    foreign = "origin" in visit.headers and not _is_own(origin, visit)
+    if foreign or (site and site not in ("none", "same-origin")):
+        raise NotShown(403, "This was sent from another site: type the address of the page.")
+
+
+def _is_own(origin: str, visit: Visit) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == visit.headers.get("host").lower() != ""
+    except ValueError:
+        return False
 
 
 def check_change(visit: Visit, token: str) -> None:
     """Raises `NotShown` unless one of our own forms was sent from our own page."""
     if not hmac.compare_digest(visit.form.get(TOKEN, "").encode(), token.encode()):
         raise NotShown(403, "This form is not from this page, or the proxy was started again; reload and try again.")
-    site, origin = visit.headers.get("sec-fetch-site"), visit.headers.get("origin")
-    foreign = origin and (origin == "null" or urlsplit(origin).netloc.lower() != visit.headers.get("host").lower())
-    if foreign or site not in ("", "same-origin"):
+    check_browser(visit)
+    if visit.headers.get("sec-fetch-site") not in ("", "same-origin"):
         raise NotShown(403, "This form was sent from another site.")
 
 
@@ -99,15 +112,3 @@ def _is_expected(authority: str, door: Door) -> bool:
     except ValueError:
         return name == door.host.lower() or (bool(name) and "." not in name)
     return True
-
-
-def _knows(authorization: str, password: str) -> bool:
-    """RFC 7617. The user may be called anything."""
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return False
-    try:
-        given = base64.b64decode(encoded.strip(), validate=True).partition(b":")[2]
-    except (binascii.Error, ValueError):
-        return False
-    return hmac.compare_digest(given, password.encode())

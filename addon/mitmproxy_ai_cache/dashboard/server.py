@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from tornado import httputil
 from tornado.httpserver import HTTPServer
@@ -20,9 +22,11 @@ _IDLE = 30.0
 class Server:
     """Answers what comes to `host`:`port`; port 0 takes a free one."""
 
-    def __init__(self, site: Site, host: str, port: int) -> None:
-        """Raises `OSError` where nothing can listen there."""
+    def __init__(self, site: Site, host: str, port: int, came_from_us: Callable[..., bool]) -> None:
+        """Raises `OSError` where nothing can listen there. `came_from_us`: a peer, at an address of ours, is a
+        connection of the proxy."""
         self._site = site
+        self._came_from_us = came_from_us
         self._host = host
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = HTTPServer(
@@ -35,6 +39,7 @@ class Server:
         sockets = bind_sockets(port, host)
         self._server.add_sockets(sockets)
         number = sockets[0].getsockname()[1]
+        self.address = host, number
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{number}/"
 
     async def close(self) -> None:
@@ -53,11 +58,22 @@ class Server:
         assert connection is not None
         target = request.uri or "/"
         headers = Headers(request.headers.get_all())
-        response = await self._site.visit(request.method or "GET", target, headers, request.body, Door(self._host))
+        local = not self._came_from_us(*_ends(connection))
+        door = Door(self._host, local=local)
+        response = await self._site.visit(request.method or "GET", target, headers, request.body, door)
         body = b"" if request.method == "HEAD" else response.body
         line = httputil.ResponseStartLine("HTTP/1.1", response.status, _phrase(response.status))
         connection.write_headers(line, _fields(response), body)
         connection.finish()
+
+
+def _ends(connection: Any) -> tuple[Any, Any]:
+    """The client's address, and the one of ours that it reached. None for what is not known any more."""
+    peer = getattr(getattr(connection, "context", None), "address", None)
+    try:
+        return peer, connection.stream.socket.getsockname()
+    except (AttributeError, OSError):
+        return peer, None
 
 
 def _fields(response: Response) -> httputil.HTTPHeaders:

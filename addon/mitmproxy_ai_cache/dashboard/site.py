@@ -76,11 +76,11 @@ class Site:
             return Response(200, Headers([("content-type", _ASSETS[visit.path])]), rendering.asset(visit.path[1:]))
         if visit.path in ("/", "/live"):
             return await self._overview(visit, cache, access)
-        if visit.path == metrics.PATH and access is not Access.TOTALS:
+        if visit.path == metrics.PATH:
             kind, text = await metrics.answer(cache, self._under_way(), visit.headers.get("accept"))
             return Response(200, Headers([("content-type", kind)]), text)
         if access is not Access.ALL:
-            raise NotShown(403, "Only totals are shown here: entries are kept apart, or you are on another machine.")
+            raise NotShown(403, "Only totals are shown here: entries are kept apart.")
         return await self._whole(visit, cache)
 
     async def _whole(self, visit: Visit, cache: Cache) -> Response:
@@ -235,7 +235,7 @@ async def _entry(cache: Cache, key: str) -> Entry:
 
 def _problem(status: int, line: str) -> Response:
     headers = (("www-authenticate", 'Basic realm="ai-cache", charset="UTF-8"'),) if status == 401 else ()
-    values = {"status": status, "line": line, "product": __version__, "mode": "", "access": "TOTALS"}
+    values = {"status": status, "line": line, "product": __version__, "mode": "", "access": "COUNTS"}
     return rendering.page("problem.html", values, status, headers)
 
 

@@ -29,7 +29,9 @@ class Door:
     through_proxy: bool = False
     """Not by the page's own port, which only its operator opens."""
     local: bool = True
-    """Whether the visitor is on this machine."""
+    """Whether the visitor is on this machine, and did not go through the proxy to get here."""
+    named: bool = False
+    """Whether the name it was asked under has been checked."""
 
 
 @dataclass(frozen=True, slots=True)

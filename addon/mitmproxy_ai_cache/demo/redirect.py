@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ..connecting import redirected
+
 
 def redirect_to(tls_port: int, plain_port: int | None = None) -> None:
     """From now on connections of mitmproxy to port 443 go to `tls_port` on this machine.
@@ -22,8 +24,10 @@ def redirect_to(tls_port: int, plain_port: int | None = None) -> None:
         if host is not None and "local_addr" in options:
             if port == 443:
                 host, port = "127.0.0.1", tls_port
+                redirected.set(True)
             elif plain_port is not None:
                 host, port = "127.0.0.1", plain_port
+                redirected.set(True)
         return await original(host, port, **options)
 
     setattr(asyncio, "open_connection", open_connection)  # noqa: B010

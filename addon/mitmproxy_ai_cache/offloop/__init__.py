@@ -12,7 +12,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -109,13 +108,10 @@ class OffLoop:
         return self._is_long(entry)
 
     async def without_secrets(self, entry: Entry, credentials: tuple[Pattern, ...]) -> Entry:
-        """What `keeping.without_secrets` says. Raises `Failed`."""
-        said = {"headers": entry.headers, "credentials": wire.patterns_out(credentials)}
-        answer, out = await self._do("redact", said, [entry.body])
-        if not answer["changed"]:
-            return entry
-        body = out[answer["body"]] if "body" in answer else entry.body
-        return replace(entry, body=body, headers=wire.headers_in(answer["headers"]).fields, redacted=True)
+        """What `keeping.hidden` makes of the answer. Raises `Failed`."""
+        said = {"entry": wire.whole_entry_out(entry), "credentials": wire.patterns_out(credentials)}
+        answer, out = await self._do("redact", said, [entry.body, entry.request])
+        return wire.whole_entry_in(answer["entry"], *out) if out else entry
 
     def _is_long(self, entry: Entry) -> bool:
         return can_work() and (self.risky_redact or len(entry.body) + len(entry.request) >= LARGE)

@@ -16,8 +16,8 @@ from ..key import fingerprint
 from ..policy import namespace
 from ..protocols.base import Ending
 from ..reading import read
-from ..redact import Pattern, redact, redact_fields
-from ..redact.entries import hidden_request
+from ..redact import Pattern
+from ..redact.entries import hidden, hidden_request
 from . import timed, wire
 from .frames import Head
 
@@ -79,12 +79,10 @@ def _judge(head: Head, blobs: list[bytes]) -> Result:
 
 
 def _redact(head: Head, blobs: list[bytes]) -> Result:
-    """An answer without its secrets."""
-    patterns = _patterns(head)
-    found = redact(blobs[0], patterns)
-    fields, of_fields = redact_fields([(name, value) for name, value in head["headers"]], patterns)
-    changed = bool(of_fields) or any(finding.changed for finding in found.findings)
-    return _with_body({"changed": changed, "headers": fields}, blobs[0], found.data)
+    """An entry without its secrets; nothing where it holds none."""
+    entry = wire.whole_entry_in(head["entry"], *blobs)
+    found = hidden(entry, _patterns(head))
+    return ({}, []) if found is entry else ({"entry": wire.whole_entry_out(found)}, [found.body, found.request])
 
 
 def _with_body(said: Head, before: bytes, after: bytes) -> Result:

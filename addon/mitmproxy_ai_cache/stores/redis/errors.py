@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from redis import exceptions
 from redis.asyncio.sentinel import MasterNotFoundError
 
-from ... import confidential, replay
+from ... import replay
+from ...safe_text import replaced
 from .url import Server
 
 _SORTED = "+zadd +zrem +zrange +zmscore +zrandmember +exists +ttl +expire +unlink"
@@ -28,7 +29,7 @@ def answered(error: BaseException) -> bool:
 
 def explain(error: BaseException, server: Server, known: bool = False) -> tuple[str, str]:
     """The kind of `error`, and one line for a user that begins with the URL. `known`: it has answered before."""
-    texts = [_text(one, server) for one in _chain(error)]
+    texts = [_without_password(_text(one), server) for one in _chain(error)]
     if isinstance(error, MasterNotFoundError):
         return _no_master(str(error), server)
     for kind, words, sentence in _table(server):
@@ -83,21 +84,20 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-_ECHO = re.compile(r",? with args beginning with:.*", re.IGNORECASE | re.DOTALL)
-"""How servers that do not know `AUTH` or `HELLO` repeat what they were sent: the password."""
-
-
-def _text(error: BaseException, server: Server) -> str:
-    """The first line without a password, or the name of the class."""
-    said = _ECHO.sub("", _first_line(error))
-    return confidential.hidden(said, (server.password, server.sentinel_password))
-
-
-def _first_line(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
+    """The first line, or the name of the class."""
     if isinstance(error, exceptions.AskError):  # also MovedError: redis-py cuts the word off
         return f"MOVED {error}"
     said = str(error).strip().splitlines()
     return said[0] if said else type(error).__name__
+
+
+def _without_password(text: str, server: Server) -> str:
+    """A server that knows no AUTH or HELLO quotes what stood behind it: the user and the password."""
+    text = re.sub(r"(args beginning with:).*", r"\1 ...", text, flags=re.DOTALL)
+    for secret in (server.password, server.sentinel_password):
+        text = replaced(text, secret, "...") if len(secret) > 3 else text
+    return text
 
 
 def _with_tls(server: Server) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
+from ...safe_text import quoted
+
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 FORMS = (
@@ -23,6 +25,7 @@ FORMS = (
 """What to write, in one line."""
 
 _TLS_QUERY = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+_AS = "redis://:PASSWORD@HOST:PORT"
 _PORTS = {"sentinel": 26379}
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -84,12 +87,13 @@ def parse(url: str, check_files: bool = True) -> Server:
     match = re.fullmatch(r"([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?", rest, re.DOTALL)
     assert match is not None
     authority, path, query = match[1], match[2], match[3] or ""
-    if scheme == "unix" and "@" in path:
-        raise ValueError(
-            "what stands before @ begins with the second /: unix://:PASSWORD@/SOCKET, a @ in a path is %40"
-        )
-    if match[4] is not None or "@" in query or "@" in path:
+    if match[4] is not None or "@" in query or (scheme != "unix" and "@" in path):
         raise ValueError("a password with / ? or # in it is written with %2F, %3F and %23: redis://:p%23ss@HOST:PORT")
+    spelt = unquote(path)
+    if re.search(":.*@", spelt, re.DOTALL) if scheme == "unix" else "@" in spelt:
+        raise ValueError(
+            f"the password stands before the path: {'unix://:PASSWORD@/SOCKET' if scheme == 'unix' else _AS}"
+        )
     credentials, _, hosts = authority.rpartition("@")
     user, _, password = credentials.partition(":")
     given: dict[str, object] = {"scheme": scheme, "user": unquote(user), "password": unquote(password)}
@@ -108,7 +112,7 @@ def parse(url: str, check_files: bool = True) -> Server:
 def _addresses(hosts: str, kind: str, scheme: str) -> tuple[tuple[str, int], ...]:
     found = []
     for one in hosts.split(",") if hosts else [""]:
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]*)(?::(.*))?", one)
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s%@]*)(?::(.*))?", one)
         if match is None or (not match[1] and hosts):
             raise ValueError(f"the host is not right; write {scheme}://HOST:PORT, an IPv6 address as [::1]")
         port = match[2] if match[2] is not None else str(_PORTS.get(kind, 6379))
@@ -142,7 +146,7 @@ def _query(query: str, scheme: str, check_files: bool) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise ValueError(_unknown(name, known, scheme, is_quoted="password" not in query.partition(name)[0]))
+            raise ValueError(_unknown(name, known, scheme))
         if name == "db":
             if not re.fullmatch(r"[0-9]{1,5}", value):
                 raise ValueError("db is a number, for example ?db=0")
@@ -155,14 +159,14 @@ def _query(query: str, scheme: str, check_files: bool) -> dict[str, object]:
             found["check_hostname"] = value.lower() in _TRUE
         else:
             if check_files and not Path(value).is_file():
-                raise ValueError(f"{name}={value!r}: there is no such file; write the path of a PEM file")
+                raise ValueError(f"{name}={quoted(value)}: there is no such file; write the path of a PEM file")
             found[name.removeprefix("ssl_")] = value
     if "keyfile" in found and "certfile" not in found:
         raise ValueError("ssl_keyfile needs ssl_certfile=FILE too")
     return found
 
 
-def _unknown(name: str, known: tuple[str, ...], scheme: str, is_quoted: bool) -> str:
+def _unknown(name: str, known: tuple[str, ...], scheme: str) -> str:
     if name in _TLS_QUERY:
         return (
             f"{name} needs TLS; write {scheme.replace('redis', 'rediss', 1)}://..."
@@ -170,7 +174,7 @@ def _unknown(name: str, known: tuple[str, ...], scheme: str, is_quoted: bool) ->
             else (f"{name} needs TLS, which a socket has not; leave it out")
         )
     # A name that looks like none is not quoted: it may be the end of a password with a & in it.
-    quoted = f" {name!r}" if is_quoted and re.fullmatch(r"[a-z_]{2,30}", name) else ""
+    quoted = f" {name!r}" if re.fullmatch(r"[a-z_]{2,30}", name) else ""
     close = difflib.get_close_matches(name, known, 1, 0.6)
     mend = f"did you mean {close[0]}?" if close else (f"there are {', '.join(known)}" if known else "there are none")
     return f"there is no parameter{quoted} for {scheme}://; {mend}"

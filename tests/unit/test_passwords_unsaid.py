@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
-from mitmproxy_ai_cache import bridge, cli, confidential
+from mitmproxy_ai_cache import bridge, cli, safe_text
 from mitmproxy_ai_cache.cli import doctor, outer
 from mitmproxy_ai_cache.options import OPTIONS
 from mitmproxy_ai_cache.settings import Settings, SettingsError
@@ -83,6 +83,8 @@ REDIS = ("redis", "rediss", "unix")
 
 @settings(max_examples=600)
 @given(misspelt())
+@example(("unixQXZJ0189@host", "QXZJ0189"))
+@example(("QXZJ0189@host", "QXZJ0189"))
 @example(("redis:/:QXZJ0189@host", "QXZJ0189"))
 @example(("rediss//user:QXZJ0189@host", "QXZJ0189"))
 @example(("redis://:QXZJ0189", "QXZJ0189"))
@@ -206,7 +208,7 @@ KEY = "QXZJ0189"
 def test_a_configuration_file(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ai-cache.toml").write_text(text)
     monkeypatch.chdir(tmp_path)
-    with process(["config"]) as said:
+    with process(["config"], AI_CACHE_TRUST="all") as said:
         assert cli.main(["config"]) == 125
     assert_silent(said.getvalue(), text, KEY)
 
@@ -242,14 +244,16 @@ def test_a_server_that_repeats_what_it_was_sent(said: str) -> None:
 
 
 def test_what_is_no_secret_is_still_said() -> None:
-    for text in (
-        "https://api.example.com/v1",
-        "http://127.0.0.1:8484",
-        "sqlite:////home/me/x",
-        "./node_modules/@a/tapes",
-    ):
-        assert not confidential.is_delicate(text), text
     with pytest.raises(SettingsError, match="ai_cache_mode is 'cach'"):
         Settings.parse({"ai_cache_mode": "cach"})
     with pytest.raises(SettingsError, match=r"ai_cache_max_size.*'10 apples'"):
         Settings.parse({"ai_cache_max_size": "10 apples"})
+
+
+def test_a_directory_with_an_at_sign_is_still_named(tmp_path: Path) -> None:
+    for text in ("./node_modules/@a/tapes", "/home/me@work/tapes", "~/@a"):
+        assert not safe_text.may_hold_password(text), text
+        with process(["replay", text, "--", "true"]) as said:
+            cli.main(["replay", text, "--", "true"])
+        assert "there are no recordings at" in said.getvalue()
+        assert text.removeprefix("./").removeprefix("~") in said.getvalue()
