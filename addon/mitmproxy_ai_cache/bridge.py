@@ -14,7 +14,7 @@ from mitmproxy import connection, ctx, http, log
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import mode_specs
 
-from . import addresses, arrival, own_address, own_rules
+from . import addresses, arrival, odd_answers, own_address, own_rules
 from .capture import Capture
 from .control import ControlCall, WrongCall
 from .messages import Headers, Request, Response
@@ -202,8 +202,12 @@ def captured(flow: http.HTTPFlow, capture: Capture | None, ending: Ending) -> tu
     """The body that passed, or why there is none."""
     if capture is None:
         return None, ""
+    if odd_answers.is_followed(flow.response):
+        return None, "more-than-one-answer"
     if capture.overflow:
         return None, "too-large"
+    if ending is Ending.ABORTED and odd_answers.is_cut(flow.response):
+        return None, "truncated"
     if capture.ended or ending is Ending.ABORTED:
         return capture.body(), ""
     # Empty bodies never meet the tee; neither does one that another script took over.

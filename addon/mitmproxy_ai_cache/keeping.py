@@ -316,11 +316,11 @@ def _live_headers(headers: Headers) -> Headers:
 
 def _is_short(exchange: Exchange, headers: Headers, body: bytes) -> bool:
     """Whether the provider announced more bytes than it sent. What came may look whole and lack its end."""
-    declared = headers.get("content-length")
-    if not (declared.isascii() and declared.isdecimal()) or len(declared) > 18:
+    declared = headers.get("content-length").lstrip("+0") or "0"
+    if not (declared.isascii() and declared.isdecimal()):
         return False
     has_body = exchange.request.method != "HEAD" and exchange.status_code not in (204, 304)
-    return has_body and len(body) < int(declared)
+    return has_body and (len(declared) > 18 or len(body) < int(declared))
 
 
 def _request_headers(call: Call, request: Request, more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
-from . import informational
+from . import informational, odd_answers
 
 MAX_CONNECTIONS = 1000
 """To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
@@ -102,6 +102,7 @@ def install() -> None:
     Informational answers of a provider are skipped, too.
     """
     informational.install()
+    odd_answers.install()
     original = HttpStream.handle_protocol_error
     if getattr(original, "asks_for_an_answer", False):
         return

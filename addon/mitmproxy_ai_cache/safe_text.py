@@ -22,7 +22,9 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 """A URL without credentials, query and fragment."""
-_MISSPELT = re.compile(r"\s*['\"]?(?:redis|valkey|https?\b|socks)", re.IGNORECASE)
+_MISSPELT = re.compile(r"\s*['\"]?(?:redis|valkey|https?\b|socks|unix:)", re.IGNORECASE)
+_AT = re.compile(r"@|%40")
+_COLON = re.compile(r":|%3a", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?:[:/]|%3a|%2f).*(?:@|%40)", re.IGNORECASE | re.DOTALL)
 SECRETS = ("ai_cache_secret", "ai_cache_encryption_key", "ai_cache_dashboard_password")
 """Options whose values are never shown, and are better set in the environment."""
@@ -35,7 +37,8 @@ def safe_url(text: str) -> str:
     found = _SCHEME.match(text)
     scheme = found[1].lower() if found else ""
     if scheme in _PATHS:
-        return f"{scheme}:..." if _CREDENTIALS.search(text) else text
+        is_path = scheme != "unix" or ":" not in text.partition(":")[2]
+        return text if is_path and not _CREDENTIALS.search(text) else f"{scheme}:..."
     if _PLAIN.fullmatch(text):
         return text
     known = scheme.partition("+")[0] in _SERVERS and scheme.partition("+")[2] in ("", "sentinel", "cluster")
@@ -45,12 +48,20 @@ def safe_url(text: str) -> str:
 def may_hold_password(text: str) -> bool:
     """Whether `text` looks like a URL that has a place for one."""
     is_url = "://" in text or bool(_MISSPELT.match(text)) or bool(_CREDENTIALS.search(text))
-    return is_url and safe_url(text) != text
+    return is_url and not _is_path(text) and safe_url(text) != text
+
+
+def _is_path(text: str) -> bool:
+    """Whether it is a path with an `@` in it, as packages of npm have."""
+    named = text.startswith(("/", "./", "../", "~/")) and not text.startswith("//")
+    return not _COLON.search(text) and (named or ("/" in text and os.path.lexists(text)))
 
 
 def quoted(value: object) -> str:
     """The value of a setting between quotation marks, or what of it may be said."""
-    return safe_url(value) if isinstance(value, str) and may_hold_password(value) else repr(value)
+    if isinstance(value, str) and (may_hold_password(value) or _AT.search(value)):  # no setting is an e-mail address
+        return safe_url(value) if _SCHEME.match(value) else _HIDDEN
+    return repr(value)
 
 
 def safe_name(name: str) -> str:
