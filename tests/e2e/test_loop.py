@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def chat(content: object, **more: object) -> bytes:
     return json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": content}], **more}).encode()
 
 
+@cache
 def log_lines(size: int) -> str:
     chance = random.Random(size)
     lines, length = [], 0
@@ -146,7 +148,7 @@ def send(proxy: Process, body: bytes) -> tuple[float, str]:
     return time.monotonic() - began, got.cache
 
 
-def measured(proxy: Process, stalls: Stalls, send_one: Callable[[int], tuple[float, str]]) -> str:
+def measured(proxy: Process, stalls: Stalls, ready: Callable[[int], Callable[[], tuple[float, str]]]) -> str:
     """A row of the table, and the check: the other client with and without long prompts, in turns.
 
     Others use this machine, too, so three tries; a loop that is held is held each time.
@@ -160,9 +162,10 @@ def measured(proxy: Process, stalls: Stalls, send_one: Callable[[int], tuple[flo
             with other.asking() as times:
                 time.sleep(0.7)
             quiet += times
+            send_it = ready(number)  # made before: it takes this process a while, in which it cannot ask
             since = time.monotonic()
             with other.asking() as times:
-                seconds, status = send_one(number)
+                seconds, status = send_it()
                 while len(times) < 60:
                     time.sleep(0.01)
             busy += times
@@ -203,7 +206,9 @@ def test_a_long_prompt_does_not_keep_another_client_waiting(
     try:
         if mode == "hit":
             send(proxy, SHAPES[shape](0))
-        row = measured(proxy, stalls, lambda number: send(proxy, SHAPES[shape](0 if mode == "hit" else number)))
+        row = measured(
+            proxy, stalls, lambda number: partial(send, proxy, SHAPES[shape](0 if mode == "hit" else number))
+        )
     finally:
         proxy.stop()
     with capsys.disabled():
@@ -226,8 +231,10 @@ def test_long_answers_and_long_prompts_of_two_clients_at_once_do_not_either(
     providers.answer = answer
     proxy, stalls = started(providers, tmp_path)
 
-    def both(number: int) -> tuple[float, str]:
-        body = SHAPES["JSON log lines"](number)
+    def both(number: int) -> Callable[[], tuple[float, str]]:
+        return partial(at_once, number, SHAPES["JSON log lines"](number))
+
+    def at_once(number: int, body: bytes) -> tuple[float, str]:
         beside = threading.Thread(target=send, args=(proxy, chat(f"{number} long answer")))
         beside.start()
         sent = send(proxy, body)

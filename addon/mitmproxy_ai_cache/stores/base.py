@@ -95,7 +95,7 @@ class Store(ABC):
             return None
         except BrokenEntry as error:
             self.failures["broken-entry"] += 1
-            logger.warning("ai-cache: entry %s of %s is broken (%s) and was removed", key[:12], self.url, error)
+            logger.warning("ai-cache: entry %s is broken (%s) and was removed", key[:12], error)
             self.remove(key, namespace)
             return None
 
