@@ -18,11 +18,12 @@ _SERVERS = ("redis", "rediss", "http", "https", "socks", "socks4", "socks5", "so
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9.-]{0,19}(?:\+[a-z]{1,10})?):", re.IGNORECASE)
 _PLAIN = re.compile(
     r"[a-z][a-z0-9+.-]{0,20}://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?:,[a-z0-9._-]+(?::[0-9]{1,5})?)*"
-    r"(?:/[^@:?#%\s]*)?",
+    r"(?:/[0-9]{0,5})?",
     re.IGNORECASE,
 )
-"""A URL without credentials, query and fragment."""
-_MISSPELT = re.compile(r"\s*['\"]?(?:redis|valkey|https?\b|socks|unix:)", re.IGNORECASE)
+"""A URL without credentials, query and fragment. Its path is the number of a database: any other one may be a password,
+as in `redis://user/secret`."""
+_MISSPELT = re.compile(r"\s*['\"]?(?:redis|valkey|https?\b|socks|unix[^\w.-])", re.IGNORECASE)
 _AT = re.compile(r"@|%40")
 _COLON = re.compile(r":|%3a", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(?:[:/]|%3a|%2f).*(?:@|%40)", re.IGNORECASE | re.DOTALL)
@@ -37,7 +38,7 @@ def safe_url(text: str) -> str:
     found = _SCHEME.match(text)
     scheme = found[1].lower() if found else ""
     if scheme in _PATHS:
-        is_path = scheme != "unix" or ":" not in text.partition(":")[2]
+        is_path = scheme != "unix" or not _COLON.search(text.partition(":")[2])
         return text if is_path and not _CREDENTIALS.search(text) else f"{scheme}:..."
     if _PLAIN.fullmatch(text):
         return text
