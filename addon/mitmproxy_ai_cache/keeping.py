@@ -84,7 +84,8 @@ class Keeper:
             reason = why_not or self._why_uncaptured(exchange)
             if reason == "too-large" and self.settings.records:
                 self.stats.unrecordable(exchange.request, reason)
-            self.fail(exchange, whole=whole, hopeless=bool(why_not), left=exchange.left)
+            hopeless = why_not not in ("", "truncated")  # what broke off may not break off again
+            self.fail(exchange, whole=whole, hopeless=hopeless, left=exchange.left)
             self._ask_again(exchange)
             self.stats.forwarded(exchange, reason)
         else:
