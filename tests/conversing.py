@@ -9,7 +9,7 @@ import orjson
 
 from mitmproxy_ai_cache import conversation
 from mitmproxy_ai_cache.conversation import Conversation
-from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.entries.entry import Entry
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 22).decode()
 MP3 = base64.b64encode(b"ID3" + b"0" * 27).decode()

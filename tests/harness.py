@@ -28,11 +28,11 @@ from mitmproxy import certs
 
 import forked
 from forked import ADDON, BIN
-from mitmproxy_ai_cache.demo.provider import Answer, Provider, Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Answer, Provider, Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPT = next(path for path in (ADDON / "mitm.py", ADDON / "mitmproxy_ai_cache" / "mitm.py") if path.exists())
+SCRIPT = next(path for path in (ADDON / "mitm.py", ADDON / "mitmproxy_ai_cache" / "proxy" / "mitm.py") if path.exists())
 REDIRECT = ROOT / "tests" / "e2e" / "redirect.py"
 
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import orjson
 
-from mitmproxy_ai_cache.cache import Cache
+from mitmproxy_ai_cache.calls.exchange import Exchange
+from mitmproxy_ai_cache.calls.own_address import MAGIC_HOST
+from mitmproxy_ai_cache.configuration.settings import Settings
+from mitmproxy_ai_cache.counts.counted import CountedCache
 from mitmproxy_ai_cache.dashboard.site import Site
 from mitmproxy_ai_cache.dashboard.visit import Door
-from mitmproxy_ai_cache.exchange import Exchange
-from mitmproxy_ai_cache.isolation import Isolation
-from mitmproxy_ai_cache.messages import Headers, Request, Response
-from mitmproxy_ai_cache.own_address import MAGIC_HOST
+from mitmproxy_ai_cache.identity.isolation import Isolation
 from mitmproxy_ai_cache.protocols.base import Ending
-from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.stores import for_url
+from mitmproxy_ai_cache.wire.messages import Headers, Request, Response
 
 PORT = Door("127.0.0.1")
 MAGIC = Door(MAGIC_HOST, through_proxy=True)
@@ -32,7 +32,7 @@ class Page:
         values = {f"ai_cache_{name}": value for name, value in options.items()}
         self.settings = Settings.parse({"ai_cache_store": "memory:", **values}, {})
         self.store = for_url("memory:", 1 << 30)
-        self.cache: Cache | None = Cache(self.settings, self.store, Isolation(isolation))
+        self.cache: CountedCache | None = CountedCache(self.settings, self.store, Isolation(isolation))
         self.site = Site(lambda: self.cache, list)
         self.loop = asyncio.new_event_loop()
         self.loop.run_until_complete(self.store.open())

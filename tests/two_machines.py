@@ -17,7 +17,7 @@ import pytest
 from asking import Asked, ask
 from harness import BIN, FakeProviders, Process, plain_environ
 from http2 import ask_h2
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 from namespaces import Machine, machine, why_not, wire
 from ways_in import ADDRESS, GIVEN, REBOUND, SECOND_ADDRESS, SHORT
 
@@ -37,7 +37,7 @@ ASKED = {
 PAGE = re.compile(r"status page on http://\S+:(\d+)/")
 SCRIPT = """
 import os
-from mitmproxy_ai_cache.demo.redirect import redirect_to
+from mitmproxy_ai_cache.cli.demo.redirect import redirect_to
 redirect_to(int(os.environ["AI_CACHE_TEST_TLS_PORT"]))
 """
 """Calls to port 443 reach the fake provider. All else is connected to as it is."""

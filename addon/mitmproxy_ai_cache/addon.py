@@ -12,41 +12,30 @@ from functools import partial
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
 from mitmproxy.proxy import server_hooks
 
-from . import (
-    arrival,
-    bridge,
-    connecting,
-    memory_origin,
-    mends,
-    own_doors,
-    start_warnings,
-    status_page,
-    tuning,
-    unread,
-    upload_mends,
-    websockets,
-    writable,
-)
-from .cache import Cache
-from .commands import Commands
-from .connecting import Connecting, ConnectionHooks
-from .control import Control
-from .exchange import Exchange
-from .flight import Flight
-from .flow_call import FlowCall
-from .front import Front
-from .isolation import Isolation
-from .messages import Response
-from .options import OPTIONS, SECRETS
-from .out_of_files import OutOfFiles
+from .calls import websockets
+from .calls.exchange import Exchange
+from .calls.flight import Flight
+from .calls.refusals import proxy_user_required
+from .calls.scopes import Scope, Scopes
+from .configuration import writable
+from .configuration.options import OPTIONS, SECRETS
+from .configuration.settings import Settings, SettingsError
+from .configuration.store_of import store_of
+from .counts.counted import CountedCache
+from .identity.isolation import Isolation
 from .protocols.base import Ending
-from .proxy_users import ProxyUsers
-from .refusals import proxy_user_required
-from .scopes import Scope, Scopes
-from .settings import Settings, SettingsError
-from .store_of import store_of
+from .proxy import bridge, connecting, own_doors, start_warnings, status_page, unread
+from .proxy.commands import Commands
+from .proxy.connecting import Connecting, ConnectionHooks
+from .proxy.control import Control
+from .proxy.flow_call import FlowCall
+from .proxy.front import Front
+from .proxy.patches import arrival, connection_handling, memory_origin, request_bodies, tuning
+from .proxy.proxy_users import ProxyUsers
+from .proxy.uploads import Uploads
 from .stores import CASSETTES, Store, StoreError
-from .uploads import Uploads
+from .system.out_of_files import OutOfFiles
+from .wire.messages import Response
 
 logger = logging.getLogger("ai-cache")
 
@@ -61,7 +50,7 @@ class AICache(ConnectionHooks):
     store_of: Callable[[Settings], Store] = staticmethod(store_of)
 
     def __init__(self, announce: Callable[[str], None] | None = None, stream_all: bool = False) -> None:
-        self.cache: Cache | None = None
+        self.cache: CountedCache | None = None
         self._settings = Settings()
         self._announce = announce or bridge.to_user
         self._stream_all = stream_all
@@ -125,7 +114,7 @@ class AICache(ConnectionHooks):
         self._settings, self._uploads.max_pending = settings, settings.max_pending
         self._front.use(settings)
         if self.cache is not None:
-            self.cache = Cache(settings, self.cache.store, self._isolation(), self.cache.stats, self.cache.pool)
+            self.cache = CountedCache(settings, self.cache.store, self._isolation(), self.cache.stats, self.cache.pool)
 
     def _listen_elsewhere(self) -> None:
         """The proxy may be reached by others from now on."""
@@ -159,8 +148,8 @@ class AICache(ConnectionHooks):
 
     async def _start(self) -> None:
         memory_origin.install()
-        mends.install()
-        upload_mends.install(self._uploads)
+        connection_handling.install()
+        request_bodies.install(self._uploads)
         connecting.install(self._files.happened)
         self._files.watch(asyncio.get_running_loop())
         entries, trouble = 0, ""
@@ -174,7 +163,7 @@ class AICache(ConnectionHooks):
                 logger.error("ai-cache: %s", error)
                 return
             trouble = str(error)
-        self.cache = Cache(settings, store, self._isolation())
+        self.cache = CountedCache(settings, store, self._isolation())
         if settings.tune_mitmproxy:
             tuning.tune(ctx.master)
         self._running = True
@@ -197,7 +186,7 @@ class AICache(ConnectionHooks):
 
     async def _stop(self) -> None:
         self._running = False
-        upload_mends.remove(self._uploads)
+        request_bodies.remove(self._uploads)
         await self._page.close()
         for call in [call for call in self._calls.values() if call.exchange.status]:
             self._finish(call.flow, Ending.ABORTED)  # mitmproxy cuts its connection and says no more of it
@@ -211,12 +200,12 @@ class AICache(ConnectionHooks):
         if self.cache is not None:
             self.cache.stats.connections += 1
         self.connecting.client_connected()
-        mends.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
+        connection_handling.lift_connection_limit(ctx.master.addons.get("proxyserver").connections.values(), client)
 
     def client_disconnected(self, client: connection.Client) -> None:
         self._users.forget(client)
         self._uploads.end_of_client(client.id)
-        upload_mends.forget(client)
+        request_bodies.forget(client)
         self.connecting.client_disconnected(client)
         left = [call for call in self._calls.values() if call.flow.client_conn.id == client.id]
         if left and self.cache is not None:
@@ -237,7 +226,7 @@ class AICache(ConnectionHooks):
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         if not self._settings.eager:
-            mends.speak_as_the_client(data.conn, data.context)
+            connection_handling.speak_as_the_client(data.conn, data.context)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         address = data.server.address
@@ -268,7 +257,7 @@ class AICache(ConnectionHooks):
             self._front.send(flow)
         return refusal
 
-    def _admit(self, flow: http.HTTPFlow, cache: Cache) -> Response | FlowCall:
+    def _admit(self, flow: http.HTTPFlow, cache: CountedCache) -> Response | FlowCall:
         """The call of a request that somebody makes who may; else what refuses it."""
         user = self._users.of(flow) if self._isolates_users else None
         if self._isolates_users and user is None:
@@ -324,12 +313,12 @@ class AICache(ConnectionHooks):
             else:
                 exchange.flight.followed = protect
         if exchange.stale is not None and self.cache is not None:
-            mends.answer_if_unreachable(flow, partial(self._stale_response, call))
+            connection_handling.answer_if_unreachable(flow, partial(self._stale_response, call))
 
     def _protect(self, call: FlowCall, flight: Flight) -> None:
         """Others depend on this call now: its client's leaving must not end it."""
         over = flight.over
-        mends.outlive_client(
+        connection_handling.outlive_client(
             ctx.master.addons.get("proxyserver").connections.values(),
             call.flow.client_conn,
             over,
@@ -354,7 +343,7 @@ class AICache(ConnectionHooks):
         call = self._calls.pop(flow.id, None)
         if call is not None:
             call.over.set()
-            mends.forget_answer(flow)
+            connection_handling.forget_answer(flow)
         return call
 
     # The answer
@@ -386,7 +375,7 @@ class AICache(ConnectionHooks):
         response.stream = watched or True
 
     def response(self, flow: http.HTTPFlow) -> None:
-        mends.forget_answer(flow)
+        connection_handling.forget_answer(flow)
         call = self._calls.get(flow.id)
         if call is None:
             return  # a hit, or none of ours
@@ -398,7 +387,7 @@ class AICache(ConnectionHooks):
 
     def error(self, flow: http.HTTPFlow) -> None:
         self._uploads.break_off(flow)
-        mends.forget_answer(flow)
+        connection_handling.forget_answer(flow)
         self._finish(flow, Ending.ABORTED)
 
     def _finish(self, flow: http.HTTPFlow, ending: Ending) -> None:

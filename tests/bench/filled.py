@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mitmproxy_ai_cache import body, protocols
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.key import KeyRules, fingerprint
-from mitmproxy_ai_cache.messages import Headers, Request
-from mitmproxy_ai_cache.profiles import PROFILES
+from mitmproxy_ai_cache import protocols
+from mitmproxy_ai_cache.entries.entry import Entry
+from mitmproxy_ai_cache.identity.key import KeyRules, fingerprint
+from mitmproxy_ai_cache.identity.profiles import PROFILES
 from mitmproxy_ai_cache.stores.sqlite.file import VERSION, open_or_set_aside
 from mitmproxy_ai_cache.stores.sqlite.store import _INSERT
+from mitmproxy_ai_cache.wire import body
+from mitmproxy_ai_cache.wire.messages import Headers, Request
 
 from .material import HOST, KB, MB, NONCE, PATH, answer, chat
 

@@ -9,10 +9,11 @@ from statistics import median
 
 import orjson
 
-from mitmproxy_ai_cache import body, protocols
-from mitmproxy_ai_cache.key import KeyRules, fingerprint
-from mitmproxy_ai_cache.messages import Headers, Request
-from mitmproxy_ai_cache.profiles import PROFILES
+from mitmproxy_ai_cache import protocols
+from mitmproxy_ai_cache.identity.key import KeyRules, fingerprint
+from mitmproxy_ai_cache.identity.profiles import PROFILES
+from mitmproxy_ai_cache.wire import body
+from mitmproxy_ai_cache.wire.messages import Headers, Request
 
 from .figures import Figure, Goal, ratios
 from .material import HOST, KB, MB, PATH, chat

@@ -11,7 +11,7 @@ import sys
 from mitmproxy.tools.main import mitmdump
 
 from mitmproxy_ai_cache import cli
-from mitmproxy_ai_cache.demo.redirect import redirect_to
+from mitmproxy_ai_cache.cli.demo.redirect import redirect_to
 
 if __name__ == "__main__":
     redirect_to(int(os.environ["AI_CACHE_TEST_TLS_PORT"]), int(os.environ["AI_CACHE_TEST_PLAIN_PORT"]))

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from bench import material
-from mitmproxy_ai_cache.demo.provider import Provider, Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Provider, Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 _MODEL = re.compile(rb'"model": ?"([^"]+)"')
 

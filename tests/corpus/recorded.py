@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mitmproxy_ai_cache import body, protocols
-from mitmproxy_ai_cache.messages import Headers, Request
+from mitmproxy_ai_cache import protocols
 from mitmproxy_ai_cache.protocols.base import Answer, Call
+from mitmproxy_ai_cache.wire import body
+from mitmproxy_ai_cache.wire.messages import Headers, Request
 
 FILE = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "exchanges.jsonl.gz"
 

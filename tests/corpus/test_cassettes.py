@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from corpus.recorded import Recorded, exchanges, needs_corpus
-from mitmproxy_ai_cache import framing, gate
-from mitmproxy_ai_cache.cassette import file
-from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.calls import gate
+from mitmproxy_ai_cache.cassettes import file
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.stores.cassettes.store import CassetteStore
+from mitmproxy_ai_cache.wire import framing
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,10 @@ import pytest
 
 from corpus.recorded import Recorded, needs_corpus
 from corpus.test_truncation import boundaries, streams, terminal_offset
-from mitmproxy_ai_cache import content_coding, gate, zstd
-from mitmproxy_ai_cache.capture import Capture
+from mitmproxy_ai_cache.calls import gate
+from mitmproxy_ai_cache.calls.capture import Capture
 from mitmproxy_ai_cache.protocols.base import Answer, Ending, Verdict
+from mitmproxy_ai_cache.wire import content_coding, zstd
 
 pytestmark = needs_corpus
 

@@ -14,22 +14,14 @@ import orjson
 import pytest
 
 from corpus.recorded import Recorded, exchanges, needs_corpus
-from mitmproxy_ai_cache import conversation, gate, replay, usage
-from mitmproxy_ai_cache.conversation import (
-    Audio,
-    Conversation,
-    File,
-    Image,
-    Other,
-    Text,
-    Thinking,
-    ToolCall,
-    Vectors,
-)
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.framing import eventstream, sse
-from mitmproxy_ai_cache.messages import Headers
+from mitmproxy_ai_cache import conversation
+from mitmproxy_ai_cache.calls import gate, replay
+from mitmproxy_ai_cache.conversation import Audio, Conversation, File, Image, Other, Text, Thinking, ToolCall, Vectors
+from mitmproxy_ai_cache.entries import usage
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.protocols.base import Call
+from mitmproxy_ai_cache.wire.framing import eventstream, sse
+from mitmproxy_ai_cache.wire.messages import Headers
 
 pytestmark = needs_corpus
 

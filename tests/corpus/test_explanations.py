@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from corpus.recorded import REGISTRY, exchanges, needs_corpus
-from mitmproxy_ai_cache import body
-from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.explain import Explanation, Miss, Recorded, lines
-from mitmproxy_ai_cache.key import KeyRules, counting_headers, fingerprint, public_query
-from mitmproxy_ai_cache.messages import Headers, Request
-from mitmproxy_ai_cache.profiles import PROFILES
+from mitmproxy_ai_cache.identity.key import KeyRules, counting_headers, fingerprint, public_query
+from mitmproxy_ai_cache.identity.profiles import PROFILES
 from mitmproxy_ai_cache.protocols.base import Call
+from mitmproxy_ai_cache.wire import body
+from mitmproxy_ai_cache.wire.messages import Headers, Request
 
 pytestmark = [needs_corpus, pytest.mark.slow]
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from corpus.recorded import REGISTRY, Recorded, exchanges, needs_corpus
-from mitmproxy_ai_cache import body
-from mitmproxy_ai_cache.isolation import CREDENTIAL_PARAMETERS
-from mitmproxy_ai_cache.key import KeyRules, fingerprint
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.identity.key import KeyRules, fingerprint
+from mitmproxy_ai_cache.wire import body
+from mitmproxy_ai_cache.wire.credentials import CREDENTIAL_PARAMETERS
+from mitmproxy_ai_cache.wire.messages import Request
 
 pytestmark = needs_corpus
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from corpus.recorded import Recorded, exchanges, needs_corpus
-from mitmproxy_ai_cache.cache import Cache
-from mitmproxy_ai_cache.exchange import Exchange
-from mitmproxy_ai_cache.hosts import is_side_traffic
-from mitmproxy_ai_cache.isolation import Isolation
-from mitmproxy_ai_cache.messages import Headers
+from mitmproxy_ai_cache.calls.exchange import Exchange
+from mitmproxy_ai_cache.configuration.settings import Settings
+from mitmproxy_ai_cache.configuration.store_of import store_of
+from mitmproxy_ai_cache.counts.counted import CountedCache
+from mitmproxy_ai_cache.identity.hosts import is_side_traffic
+from mitmproxy_ai_cache.identity.isolation import Isolation
 from mitmproxy_ai_cache.protocols.base import Ending
-from mitmproxy_ai_cache.settings import Settings
-from mitmproxy_ai_cache.store_of import store_of
+from mitmproxy_ai_cache.wire.messages import Headers
 
 pytestmark = needs_corpus
 
@@ -49,7 +49,7 @@ class Outcome:
         return {key: count for key, count in lengths.items() if count > 1}
 
 
-def cache_on(directory: Path, mode: str) -> Cache:
+def cache_on(directory: Path, mode: str) -> CountedCache:
     options = {
         "ai_cache_store": f"cassettes:{directory}",
         "ai_cache_mode": mode,
@@ -58,7 +58,7 @@ def cache_on(directory: Path, mode: str) -> Cache:
         "ai_cache_repeat": "error",
     }
     settings = Settings.parse(options, {})
-    return Cache(settings, store_of(settings), Isolation("none"))
+    return CountedCache(settings, store_of(settings), Isolation("none"))
 
 
 async def play(chosen: Sequence[Recorded], directory: Path) -> Outcome:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 from corpus.recorded import exchanges, needs_corpus
-from mitmproxy_ai_cache.needle import Needle, layers
-from mitmproxy_ai_cache.selection import in_url
-from mitmproxy_ai_cache.signature import Asked, signature
+from mitmproxy_ai_cache.entries.search_text import Needle, layers
+from mitmproxy_ai_cache.entries.selection import in_url
+from mitmproxy_ai_cache.entries.signature import Asked, signature
 
 pytestmark = needs_corpus
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from corpus.recorded import exchanges, needs_corpus
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.exchange import Exchange
-from mitmproxy_ai_cache.keeping import entry_of, judge
-from mitmproxy_ai_cache.messages import Headers
+from mitmproxy_ai_cache.calls.exchange import Exchange
+from mitmproxy_ai_cache.calls.storing import entry_of, judge
+from mitmproxy_ai_cache.configuration.settings import Settings
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.protocols.base import Ending
-from mitmproxy_ai_cache.settings import Settings
 from mitmproxy_ai_cache.stores import for_url
+from mitmproxy_ai_cache.wire.messages import Headers
 from valkey import Valkey, started
 
 pytestmark = [needs_corpus, pytest.mark.slow]

@@ -11,18 +11,18 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from corpus.recorded import exchanges, needs_corpus
-from mitmproxy_ai_cache import metrics
-from mitmproxy_ai_cache.cache import Cache
+from mitmproxy_ai_cache.calls.exchange import Exchange
 from mitmproxy_ai_cache.cli import main
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.exchange import Exchange
-from mitmproxy_ai_cache.isolation import Isolation
-from mitmproxy_ai_cache.messages import Headers
+from mitmproxy_ai_cache.configuration.settings import Settings
+from mitmproxy_ai_cache.configuration.store_of import store_of
+from mitmproxy_ai_cache.counts import metrics
+from mitmproxy_ai_cache.counts.counted import CountedCache
+from mitmproxy_ai_cache.counts.savings import dollars, sum_of
+from mitmproxy_ai_cache.counts.stats import Stats
+from mitmproxy_ai_cache.entries.entry import Entry
+from mitmproxy_ai_cache.identity.isolation import Isolation
 from mitmproxy_ai_cache.protocols.base import Ending
-from mitmproxy_ai_cache.savings import dollars, sum_of
-from mitmproxy_ai_cache.settings import Settings
-from mitmproxy_ai_cache.stats import Stats
-from mitmproxy_ai_cache.store_of import store_of
+from mitmproxy_ai_cache.wire.messages import Headers
 
 pytestmark = needs_corpus
 
@@ -32,7 +32,7 @@ CALLS = 200
 async def play(store: str) -> tuple[Stats, list[Entry], int]:
     """The counts, what is stored, and the hits whose tokens were seen in their entries."""
     settings = Settings.parse({"ai_cache_store": store}, {})
-    cache = Cache(settings, store_of(settings), Isolation("none"))
+    cache = CountedCache(settings, store_of(settings), Isolation("none"))
     await cache.store.open()
     seen = 0
     different = {(one.request.method, one.request.url, one.request.query, one.request.body): one for one in exchanges()}

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from corpus.recorded import Recorded, exchanges, needs_corpus
-from mitmproxy_ai_cache import gate
-from mitmproxy_ai_cache.framing import eventstream, tag_of
+from mitmproxy_ai_cache.calls import gate
 from mitmproxy_ai_cache.protocols.base import Answer, Ending
 from mitmproxy_ai_cache.protocols.openai_chat import NO_DONE_HOSTS
+from mitmproxy_ai_cache.wire.framing import eventstream, tag_of
 
 pytestmark = needs_corpus
 

@@ -14,10 +14,11 @@ from decimal import Decimal
 import pytest
 
 from corpus.recorded import Recorded, exchanges, needs_corpus
-from mitmproxy_ai_cache import gate, usage
-from mitmproxy_ai_cache.messages import Headers
-from mitmproxy_ai_cache.pricing import PRICES
-from mitmproxy_ai_cache.usage import Usage
+from mitmproxy_ai_cache.calls import gate
+from mitmproxy_ai_cache.counts.pricing import PRICES
+from mitmproxy_ai_cache.entries import usage
+from mitmproxy_ai_cache.entries.usage import Usage
+from mitmproxy_ai_cache.wire.messages import Headers
 
 pytestmark = needs_corpus
 

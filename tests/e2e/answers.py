@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.framing import eventstream
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.framing import eventstream
+from mitmproxy_ai_cache.wire.messages import Request
 
 JSON = (("content-type", "application/json"), ("x-request-id", "req_1"))
 SSE = (("content-type", "text/event-stream; charset=utf-8"),)

@@ -2,6 +2,6 @@
 
 import os
 
-from mitmproxy_ai_cache.demo.redirect import redirect_to
+from mitmproxy_ai_cache.cli.demo.redirect import redirect_to
 
 redirect_to(int(os.environ["AI_CACHE_TEST_TLS_PORT"]), int(os.environ["AI_CACHE_TEST_PLAIN_PORT"]))

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from harness import free_port
-from mitmproxy_ai_cache.selection import EVERYTHING, Selection
+from mitmproxy_ai_cache.entries.selection import EVERYTHING, Selection
+from mitmproxy_ai_cache.entries.vault import Vault
 from mitmproxy_ai_cache.stores import Store, StoreError, for_url
 from mitmproxy_ai_cache.stores.browsing import NoSuchPage
 from mitmproxy_ai_cache.stores.redis import walk
-from mitmproxy_ai_cache.vault import Vault
-from unit.test_browse import ENTRIES, PLENTY, SELECTIONS, expected, pages
+from unit.stores.test_browse import ENTRIES, PLENTY, SELECTIONS, expected, pages
 from valkey import Cluster, Valkey, started
 
 READER = ("ACL", "SETUSER", "reader", "on", ">pw", "~ai-cache:*", "+get", "+scan", "+dbsize")

@@ -18,8 +18,8 @@ import pytest
 import forked
 from harness import BIN, REDIRECT, ROOT, Client, FakeProviders, Process
 from mitmproxy_ai_cache.cli import COMMANDS
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 from mitmproxy_ai_cache.cli.options import markdown
-from mitmproxy_ai_cache.demo.provider import Reply
 
 AI_CACHE = str(BIN / "ai-cache")
 OPENAI = "https://api.openai.com/v1/chat/completions"

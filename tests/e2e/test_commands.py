@@ -13,7 +13,7 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader
 
 from harness import Client, FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 
 pytestmark = pytest.mark.patches
 

@@ -15,8 +15,8 @@ import pytest
 from browser import Browser, chromium, needs_browser
 from corpus.recorded import Recorded, exchanges, needs_corpus
 from harness import Client, FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 pytestmark = needs_browser
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import BIN, Client, FakeProviders, Process, free_port
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 
 StartProxy = Callable[..., Process]
 ClientOf = Callable[[Process], Client]

@@ -24,7 +24,7 @@ import pytest
 import redis
 
 from harness import Client, FakeProviders, Got, Process
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 from relay import Relay
 from valkey import Cluster, Valkey, WithSentinel, started
 

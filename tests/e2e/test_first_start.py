@@ -19,8 +19,8 @@ import pytest
 
 import forked
 from harness import BIN, REDIRECT, SCRIPT, FakeProviders, Process, free_port, mitmdump
-from mitmproxy_ai_cache import authority, trust
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.system import authority, trust
 from mounts import full, read_only, with_mounts
 
 AI_CACHE = str(BIN / "ai-cache")

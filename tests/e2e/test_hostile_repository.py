@@ -16,10 +16,10 @@ import pytest
 
 import forked
 from harness import BIN, REDIRECT, FakeProviders, Process
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 from mitmproxy_ai_cache.cli.project import SAFE
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
-from mitmproxy_ai_cache.options import LIST, OPTIONS
+from mitmproxy_ai_cache.configuration.options import LIST, OPTIONS
+from mitmproxy_ai_cache.wire.messages import Request
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 CURL = ("curl", "-sS", OPENAI, "-H", "content-type: application/json", "-d", '{"model":"m","messages":[]}')

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 
 from corpus.recorded import Recorded, exchanges, needs_corpus
 from harness import FakeProviders, Process, plain_environ
-from mitmproxy_ai_cache import gate
-from mitmproxy_ai_cache.key import KeyRules, counting_headers, fingerprint
+from mitmproxy_ai_cache.calls import gate
+from mitmproxy_ai_cache.identity.key import KeyRules, counting_headers, fingerprint
 
 pytestmark = pytest.mark.slow
 

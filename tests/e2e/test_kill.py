@@ -24,8 +24,8 @@ import pytest
 from test_sqlite_fire import OPENAI, answer_to, question
 
 from harness import ROOT, Client, FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 from valkey import Valkey, wait_until
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 CHILD = """
 import asyncio, hashlib, logging, random, sys, time
 from contextlib import suppress
-from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.stores import StoreError, for_url
 
 def body_of(key):

@@ -21,8 +21,8 @@ import pytest
 
 import forked
 from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Got, Process, free_port, mitmdump, plain_environ
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 StartProxy = Callable[..., Process]
@@ -423,7 +423,7 @@ def _mitmdump(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_mitmdump_options_shows_every_option_with_its_help(tmp_path: Path) -> None:
-    from mitmproxy_ai_cache.settings import OPTIONS
+    from mitmproxy_ai_cache.configuration.settings import OPTIONS
 
     arguments = [str(BIN / "mitmdump"), "-s", str(SCRIPT), "--options", "--set", f"confdir={tmp_path}"]
     environ = plain_environ(tmp_path, PYTHONPATH=str(ROOT / "addon"))

@@ -12,7 +12,7 @@ import pytest
 
 from asking import Bend, ask, ask_h2, connect, outward_address
 from harness import Client, FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 
 StartProxy = Callable[..., Process]
 ClientOf = Callable[[Process], Client]

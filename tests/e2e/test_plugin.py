@@ -16,8 +16,8 @@ import pytest
 import forked
 from asking import outward_address
 from harness import BIN, REDIRECT, FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.selection import EVERYTHING, Selection
+from mitmproxy_ai_cache.entries.entry import Entry
+from mitmproxy_ai_cache.entries.selection import EVERYTHING, Selection
 from mitmproxy_ai_cache.stores.redis import recent
 from mitmproxy_ai_cache.stores.redis.store import RedisStore
 from valkey import Cluster, Valkey, started

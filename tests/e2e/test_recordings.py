@@ -22,10 +22,10 @@ import pytest
 import forked
 from e2e import answers
 from harness import BIN, REDIRECT, ROOT, FakeProviders, plain_environ
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 from offline import without_network
-from unit.test_redact import BY_THEIR_SHAPE, HEX, PLACES, RANDOM, TEXTS, readings
+from unit.redact.test_redact import BY_THEIR_SHAPE, HEX, PLACES, RANDOM, TEXTS, readings
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ import pytest
 
 import forked
 from harness import BIN, ROOT, SCRIPT, Client, FakeProviders, Process, plain_environ
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 from relay import Relay
 from valkey import Valkey
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT, free_port
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.settings import Settings
+from mitmproxy_ai_cache.configuration.settings import Settings
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.stores import StoreError
 from mitmproxy_ai_cache.stores.redis import leases
 from mitmproxy_ai_cache.stores.redis.store import RedisStore

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.stores.redis import generations, near
 from mitmproxy_ai_cache.stores.redis.errors import RIGHTS
 from mitmproxy_ai_cache.stores.redis.store import RedisStore

@@ -26,10 +26,10 @@ from mitmproxy.test import tflow
 import forked
 from harness import BIN, ROOT, plain_environ
 from mitmproxy_ai_cache import cli
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.recorded import key_of
-from mitmproxy_ai_cache.settings import Settings
-from mitmproxy_ai_cache.store_of import store_of
+from mitmproxy_ai_cache.configuration.settings import Settings
+from mitmproxy_ai_cache.configuration.store_of import store_of
+from mitmproxy_ai_cache.entries.entry import Entry
+from mitmproxy_ai_cache.identity.recorded import key_of
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ def record(folder: Path, *entries: Entry) -> None:
         store = store_of(settings)
         await store.open()
         for entry in entries:
-            assert store.put(replace(entry, key=key_of(settings)(entry)))
+            assert store.put(replace(entry, key=key_of(settings.identity)(entry)))
         await store.close()
 
     asyncio.run(run())

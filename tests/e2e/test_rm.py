@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import free_port
-from mitmproxy_ai_cache.entry import Entry
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.stores import Store, for_url
 from mitmproxy_ai_cache.stores.sqlite.store import SqliteStore
 from valkey import Valkey, started

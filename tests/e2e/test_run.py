@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 from harness import BIN, REDIRECT, Client, FakeProviders, Process, mitmdump, plain_environ
+from mitmproxy_ai_cache.calls.own_address import target_of
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 from mitmproxy_ai_cache.cli.env import line
 from mitmproxy_ai_cache.cli.environment import _java
 from mitmproxy_ai_cache.cli.outer import OuterProxy, UnusableProxy, globs, proxy, without_ai_hosts
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.own_address import target_of
 
 AI_CACHE = str(BIN / "ai-cache")
 OPENAI = "https://api.openai.com/v1/chat/completions"

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from harness import REDIRECT, ROOT, FakeProviders
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
-from unit.secret_forms import BARE, FORMS
-from unit.secret_places import BODIES
-from unit.secret_values import ALNUM, draw
-from unit.test_leaks import KEY, UNKNOWN
-from unit.test_redact import readings
-from unit.test_secret_forms import is_left
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
+from secret_forms import BARE, FORMS
+from secret_places import BODIES
+from secret_values import ALNUM, draw
+from unit.cassettes.test_leaks import KEY, UNKNOWN
+from unit.redact.test_redact import readings
+from unit.redact.test_secret_forms import is_left
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness import BIN, REDIRECT, Client, FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 CHAT = b'{"model":"gpt-4o","messages":[{"role":"user","content":"nobody reads this"}]}'

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness import Client, FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 StartProxy = Callable[..., Process]

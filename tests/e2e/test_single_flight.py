@@ -15,8 +15,8 @@ import pytest
 
 from crowd import Client, Crowd, Seen
 from harness import FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 from valkey import Valkey
 
 pytestmark = pytest.mark.patches

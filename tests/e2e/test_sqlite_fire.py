@@ -23,10 +23,10 @@ from pathlib import Path
 import pytest
 
 from harness import Client, FakeProviders, Got, Process, mitmdump
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.stores import SqliteStore
+from mitmproxy_ai_cache.wire.messages import Request
 
 pytestmark = pytest.mark.slow
 

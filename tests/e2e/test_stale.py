@@ -13,8 +13,8 @@ import pytest
 from mitmproxy.io import FlowReader
 
 from harness import Client, FakeProviders, Got, Process
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.patches]
 

@@ -17,8 +17,8 @@ import pytest
 
 from crowd import Client, Crowd
 from harness import FakeProviders, Process, mitmdump
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/PID/status")]
 

@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from harness import Client, FakeProviders, Process
-from mitmproxy_ai_cache import zstd
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire import zstd
+from mitmproxy_ai_cache.wire.messages import Request
 
 pytestmark = pytest.mark.patches
 

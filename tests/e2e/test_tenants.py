@@ -22,7 +22,7 @@ import pytest
 
 from e2e import answers
 from harness import FakeProviders, Process, mitmdump, plain_environ
-from unit.test_isolation import access_key_id, jwt, signed
+from unit.identity.test_isolation import access_key_id, jwt, signed
 
 pytestmark = pytest.mark.slow
 

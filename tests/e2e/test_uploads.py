@@ -22,7 +22,7 @@ import h2.events
 import pytest
 
 from harness import Client, FakeProviders, Process, mitmdump
-from mitmproxy_ai_cache.demo.provider import Reply
+from mitmproxy_ai_cache.cli.demo.provider import Reply
 
 MB = 1 << 20
 HOST = "models.example"

@@ -17,8 +17,8 @@ import pytest
 from asking import Bend, ask
 from browser import Browser, chromium, needs_browser
 from harness import FakeProviders, Process
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 from web_attacks import (
     ATTACKS,
     BASED,

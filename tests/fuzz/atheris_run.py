@@ -8,7 +8,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["mitmproxy_ai_cache"]):
-    import mitmproxy_ai_cache.cache  # noqa: F401 everything the targets call
+    import mitmproxy_ai_cache.calls.cache  # noqa: F401 everything the targets call
 
 from fuzz.material import SEEDS
 from fuzz.targets import TARGETS

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import brotli
 
 from fuzz.material import HEADS, ODD, REQUESTS
-from mitmproxy_ai_cache import zstd
+from mitmproxy_ai_cache.wire import zstd
 
 HOST = b"api.openai.com"
 CHAT = b"/v1/chat/completions"

@@ -12,10 +12,10 @@ import brotli
 from hypothesis import strategies as st
 
 from corpus import recorded
-from mitmproxy_ai_cache import zstd
-from mitmproxy_ai_cache.entry import Entry
-from mitmproxy_ai_cache.framing import eventstream
-from unit.test_gate import KEPT, NOT_KEPT
+from mitmproxy_ai_cache.entries.entry import Entry
+from mitmproxy_ai_cache.wire import zstd
+from mitmproxy_ai_cache.wire.framing import eventstream
+from unit.calls.test_gate import KEPT, NOT_KEPT
 
 BLANKS = (b"", b" ", b"\r", b"\n", b"\r\n\r\n", b"\t", b"\0", b"\xef\xbb\xbf", b"\xff", b"\xed\xa0\x80")
 ODD = (

@@ -12,16 +12,20 @@ import time
 import zlib
 from collections.abc import Callable
 
-from mitmproxy_ai_cache import body, content_coding, gate, isolation, own_address, policy, protocols, replay
-from mitmproxy_ai_cache.entry import BrokenEntry, Entry
-from mitmproxy_ai_cache.framing import Stream, eventstream, json_array, ndjson, sse
-from mitmproxy_ai_cache.isolation import Isolation, NoPrincipal, Unstable
-from mitmproxy_ai_cache.json_body import NotCanonical
-from mitmproxy_ai_cache.key import counting_headers, fingerprint, public_query
-from mitmproxy_ai_cache.messages import Headers, Request
+from mitmproxy_ai_cache import protocols
+from mitmproxy_ai_cache.calls import gate, own_address, policy, replay
+from mitmproxy_ai_cache.configuration.settings import Settings
+from mitmproxy_ai_cache.entries.entry import BrokenEntry, Entry
+from mitmproxy_ai_cache.identity import isolation
+from mitmproxy_ai_cache.identity.isolation import Isolation, NoPrincipal, Unstable
+from mitmproxy_ai_cache.identity.key import counting_headers, fingerprint, public_query
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending, Verdict
-from mitmproxy_ai_cache.settings import Settings
-from unit.test_gate import CALLS, FRAMES, NDJSON, PATHS, SSE
+from mitmproxy_ai_cache.wire import body, content_coding
+from mitmproxy_ai_cache.wire.framing import Stream, eventstream, json_array, ndjson, sse
+from mitmproxy_ai_cache.wire.json_body import NotCanonical
+from mitmproxy_ai_cache.wire.messages import Headers, Request
+from mitmproxy_ai_cache.wire.safe_text import one_line
+from unit.calls.test_gate import CALLS, FRAMES, NDJSON, PATHS, SSE
 
 Target = Callable[[int, bytes], None]
 
@@ -119,7 +123,7 @@ def whole_way(asked: Request) -> str | None:
     call.model.encode()
     assert call.protocol.error(424, "code", f"for {call.model}").body
     assert policy.ttl_of(SETTINGS, asked, call) >= 0
-    assert not re.search(r"[\r\n\0]", replay.printable(call.model) + replay.printable(asked.url))
+    assert not re.search(r"[\r\n\0]", one_line(call.model) + one_line(asked.url))
     if policy.decide(SETTINGS, asked, call, control).bypass:
         return None
     counting_headers(call, asked, ())
@@ -173,7 +177,8 @@ def coding(choice: int, data: bytes) -> None:
 
 def json_value(choice: int, data: bytes) -> None:
     """A JSON document: exact or not canonical; white space around it never changes its key."""
-    from mitmproxy_ai_cache import canonical, json_body
+    from mitmproxy_ai_cache.identity import canonical
+    from mitmproxy_ai_cache.wire import json_body
 
     try:
         found = canonical.encode(json_body.parse(data))

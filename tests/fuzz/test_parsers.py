@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from corpus import recorded
 from fuzz.material import REQUESTS, SEEDS, near, real_answers
 from fuzz.targets import TARGETS, judged
-from mitmproxy_ai_cache import body, canonical, gate
-from mitmproxy_ai_cache.isolation import Isolation, NoPrincipal, Unstable
-from mitmproxy_ai_cache.key import fingerprint
-from mitmproxy_ai_cache.messages import Headers, Request
+from mitmproxy_ai_cache.calls import gate
+from mitmproxy_ai_cache.configuration.settings import Settings
+from mitmproxy_ai_cache.identity import canonical
+from mitmproxy_ai_cache.identity.isolation import Isolation, NoPrincipal, Unstable
+from mitmproxy_ai_cache.identity.key import fingerprint
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending
 from mitmproxy_ai_cache.protocols.openai_chat import NO_DONE_HOSTS
-from mitmproxy_ai_cache.settings import Settings
-from unit.test_gate import CALLS, CHAT, KEPT, SPEECH, TRANSCRIPT
+from mitmproxy_ai_cache.wire import body
+from mitmproxy_ai_cache.wire.messages import Headers, Request
+from unit.calls.test_gate import CALLS, CHAT, KEPT, SPEECH, TRANSCRIPT
 
 EVERY_TIME_THE_SAME = settings(
     max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -87,7 +89,7 @@ def test_a_recorded_stream_cut_where_hypothesis_likes_is_not_kept() -> None:
 
 
 def test_a_stream_that_wants_no_images_is_still_not_whole_at_its_start() -> None:
-    from unit.test_gate import call
+    from unit.calls.test_gate import call
 
     for wanted in (0, -1, False):
         images = call("api.openai.com/v1/images/generations", prompt="x", stream=True, n=wanted)
@@ -96,7 +98,7 @@ def test_a_stream_that_wants_no_images_is_still_not_whole_at_its_start() -> None
 
 def test_any_chunking_gives_one_verdict() -> None:
     """The gate sees bytes, never chunks: what the tee puts together is what passed."""
-    from mitmproxy_ai_cache.capture import Capture
+    from mitmproxy_ai_cache.calls.capture import Capture
 
     @given(st.sampled_from(real_answers()), st.lists(st.integers(1, 50), min_size=1), st.sampled_from(CALLS))
     @settings(EVERY_TIME_THE_SAME, max_examples=60)
@@ -161,7 +163,7 @@ numerals = st.from_regex(r"-?(?:0|[1-9][0-9]{0,25})(?:\.[0-9]{1,12})?(?:[eE][+-]
 @given(numerals, numerals)
 @EVERY_TIME_THE_SAME
 def test_numbers_are_one_in_the_key_exactly_where_they_are_equal(one: str, other: str) -> None:
-    from mitmproxy_ai_cache.json_body import parse
+    from mitmproxy_ai_cache.wire.json_body import parse
 
     def signed(text: str) -> tuple[bool, Decimal]:
         value = Decimal(text)

@@ -10,11 +10,12 @@ from collections.abc import Callable
 import pytest
 
 from fuzz.targets import SETTINGS, whole_way
-from mitmproxy_ai_cache import gate, zstd
-from mitmproxy_ai_cache.framing import eventstream
-from mitmproxy_ai_cache.messages import Headers, Request
+from mitmproxy_ai_cache.calls import gate
 from mitmproxy_ai_cache.protocols.base import Answer
-from unit.test_gate import CALLS, FRAMES, NDJSON, SSE
+from mitmproxy_ai_cache.wire import zstd
+from mitmproxy_ai_cache.wire.framing import eventstream
+from mitmproxy_ai_cache.wire.messages import Headers, Request
+from unit.calls.test_gate import CALLS, FRAMES, NDJSON, SSE
 
 MULTIPART = "multipart/form-data; boundary=x"
 PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n'
@@ -113,7 +114,7 @@ EVENTS = {
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_an_answer_that_is_judged_on_the_event_loop_takes_less_than_a_second(name: str) -> None:
-    from mitmproxy_ai_cache.offloop import LARGE
+    from mitmproxy_ai_cache.calls.workers import LARGE
 
     content_type, unit = EVENTS[name]
     data = unit * (LARGE // len(unit))

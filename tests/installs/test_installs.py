@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from harness import BIN, REDIRECT, ROOT, Client, FakeProviders, Process, plain_environ
-from mitmproxy_ai_cache.demo.provider import Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache.cli.demo.provider import Reply
+from mitmproxy_ai_cache.wire.messages import Request
 
 pytestmark = [pytest.mark.slow, pytest.mark.installs]
 

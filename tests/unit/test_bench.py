@@ -18,11 +18,13 @@ from bench.filled import fill
 from bench.machine import described
 from bench.misses import misses
 from bench.scenario import QUICK, SCENARIOS, throughput, times
-from mitmproxy_ai_cache import body, gate, protocols
-from mitmproxy_ai_cache.demo.provider import Provider, Reply
-from mitmproxy_ai_cache.messages import Request
+from mitmproxy_ai_cache import protocols
+from mitmproxy_ai_cache.calls import gate
+from mitmproxy_ai_cache.cli.demo.provider import Provider, Reply
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending
 from mitmproxy_ai_cache.stores.sqlite.store import SqliteStore
+from mitmproxy_ai_cache.wire import body
+from mitmproxy_ai_cache.wire.messages import Request
 
 
 def sample(requests: int, cpu: float = 1.0, p50: float = 0.001) -> Sample:

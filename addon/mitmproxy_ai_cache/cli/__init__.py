@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..safe_text import scrubbed
+from ..wire.safe_text import scrubbed
 
 COMMANDS = (
     "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "ls",

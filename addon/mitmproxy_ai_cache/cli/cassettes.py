@@ -6,8 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from ..configuration.settings import SettingsError
 from ..explain.shown import printable
-from ..settings import SettingsError
 from ..stores import CASSETTES
 from . import run
 from .proxy import StartError, failed

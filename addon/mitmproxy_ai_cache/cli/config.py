@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..options import default_store
-from ..safe_text import SECRETS, may_hold_password, safe_url
-from ..settings import Settings, SettingsError
+from ..configuration.options import default_store
+from ..configuration.settings import Settings, SettingsError
 from ..stores import REDIS
 from ..stores.redis.url import shown
+from ..wire.safe_text import SECRETS, may_hold_password, safe_url
 from . import project
 from .proxy import add_options, failed
 from .sources import collect

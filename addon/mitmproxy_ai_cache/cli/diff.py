@@ -13,15 +13,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .. import foreign_files, protocols
-from ..cassette import changes, file, names, parts
-from ..cassette.changes import Change
-from ..cassette.file import BrokenCassette
-from ..entry import Entry
+from .. import protocols
+from ..cassettes import changes, file, names, parts
+from ..cassettes.changes import Change
+from ..cassettes.file import BrokenCassette
+from ..configuration.settings import Settings, SettingsError
+from ..entries.entry import Entry
 from ..explain import Difference
 from ..explain.shown import printable
-from ..settings import Settings, SettingsError
 from ..stores import CASSETTES
+from ..system import foreign_files
 from . import cassettes, project
 from .git import DISK, Changed, Contents, GitError, Repository
 from .proxy import failed

@@ -19,15 +19,16 @@ from pathlib import Path
 
 from cryptography import x509
 
-from .. import ports, replay, trust, writable
-from ..demo.stage import stage
-from ..master import ProxyMaster
-from ..safe_text import safe_url
-from ..settings import Settings, SettingsError
-from ..store_of import store_of
+from ..configuration import writable
+from ..configuration.settings import Settings, SettingsError
+from ..configuration.store_of import store_of
 from ..stores import StoreError
+from ..system import ports, trust
+from ..wire.safe_text import one_line, safe_url
 from . import outer, probes, project
+from .demo.stage import stage
 from .environment import variables
+from .master import ProxyMaster
 from .proxy import add_address
 from .sources import gather
 
@@ -207,7 +208,7 @@ async def _client(probe: probes.Probe, environ: Mapping[str, str], folder: Path,
         layer = "ignores the proxy variables"
     else:
         layer = "reached the proxy and failed"
-    return Check(probe.name, False, f"{layer}: {replay.printable(says, 240)}")
+    return Check(probe.name, False, f"{layer}: {one_line(says, 240)}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import trust, writable
+from ..configuration import writable
+from ..system import trust
 from .environment import variables
 from .outer import MARK, alive, certificate
 from .proxy import StartError, add_address, failed

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .. import trust
-from ..targets import LOCAL
+from ..proxy.targets import LOCAL
+from ..system import trust
 from .outer import MARK, no_proxy, without_ai_hosts
 
 

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..cache import Cache
-from ..exchange import Exchange
+from ..calls.cache import Cache
+from ..calls.exchange import Exchange
+from ..calls.outcomes import Outcomes
+from ..configuration.settings import Settings, SettingsError
+from ..configuration.store_of import directory_of, store_of
+from ..entries.entry import short_key
 from ..explain.shown import printable as readable
-from ..isolation import Isolation
-from ..replay import printable, short
-from ..settings import Settings, SettingsError
-from ..stats import Stats
-from ..store_of import directory_of, store_of
+from ..identity.isolation import Isolation
 from ..stores import Store, StoreError
 from ..stores.cassettes.store import CassetteStore
+from ..wire.safe_text import one_line
 from . import project, questions
 from .cassettes import DIRECTORY, default_store
 from .proxy import failed
@@ -102,13 +103,10 @@ def _retell(told: Told) -> int:
     return 1 if count else 0
 
 
-class _Heard(Stats):
+class _Heard(Outcomes):
     """Keeps what is said of a miss instead of logging it."""
 
     explanation: tuple[str, ...] = ()
-
-    def hit(self, exchange: Exchange) -> None:
-        pass
 
     def refusal(self, exchange: Exchange, explanation: Sequence[str] = ()) -> None:
         self.explanation = tuple(explanation)
@@ -147,7 +145,7 @@ async def _explain(settings: Settings, question: Question, arguments: argparse.N
 
 def _say(asked: Asked, exchange: Exchange, explanation: Sequence[str], place: str, count: _Count) -> None:
     if exchange.call is None and exchange.reason in _NOT_OURS:
-        count.others[f"no AI call: {printable(asked.request.host)}"] += 1
+        count.others[f"no AI call: {one_line(asked.request.host)}"] += 1
         return
     if exchange.reason == "token-endpoint":
         count.others["a token endpoint, which a replay answers itself"] += 1
@@ -156,12 +154,12 @@ def _say(asked: Asked, exchange: Exchange, explanation: Sequence[str], place: st
     call = exchange.call
     words = [asked.name, call.protocol.name if call else asked.request.method]
     words.append((call.model if call else "") or f"{asked.request.host}{asked.request.path}")
-    name = printable(" ".join(filter(None, words)), 200)
+    name = one_line(" ".join(filter(None, words)), 200)
     if exchange.entry is not None:
         count.recorded += 1
-        print(f"recorded  {short(exchange.key)}  {name}  {place}")
+        print(f"recorded  {short_key(exchange.key)}  {name}  {place}")
         return
-    print(f"missing   {short(exchange.key) or '-' * 12}  {name}")
+    print(f"missing   {short_key(exchange.key) or '-' * 12}  {name}")
     for line in explanation or [_why(exchange)]:
         print(f"  {line}")
 

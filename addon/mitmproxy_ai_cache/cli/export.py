@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from ..cassette.file import sequence_of
-from ..entry import Entry
-from ..exporting import har, lines
-from ..recorded import key_of
-from ..settings import Settings
-from ..store_of import store_of
+from ..cassettes.file import sequence_of
+from ..configuration.settings import Settings
+from ..configuration.store_of import store_of
+from ..entries.entry import Entry
+from ..identity.recorded import key_of
+from ..interchange.exporting import har, lines
 from ..stores import CASSETTES, Store, StoreError
 from . import stored
 from .stored import FAILURE as FAILURE
@@ -140,7 +140,7 @@ class _Others:
     """Counts entries that an import will put under another key."""
 
     def __init__(self, settings: Settings) -> None:
-        self._key: Callable[[Entry], str] = key_of(settings)
+        self._key: Callable[[Entry], str] = key_of(settings.identity)
         self._count = 0
 
     def look_at(self, entry: Entry) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import authority, trust, writable
-from ..settings import Settings
+from ..configuration import writable
+from ..configuration.settings import Settings
+from ..system import authority, trust
 
 logger = logging.getLogger("ai-cache")
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from .. import conversation
 from ..conversation import Conversation, Message, Text, Thinking, ToolCall, ToolResult
-from ..entry import Entry
-from ..needle import unescaped
+from ..entries.entry import Entry
+from ..entries.search_text import unescaped
+from ..entries.selection import Selection, in_url
 from ..redact.entries import hidden
-from ..selection import Selection, in_url
 from . import records, stored
 from .ls import add_limit
 from .stored import FAILURE as FAILURE

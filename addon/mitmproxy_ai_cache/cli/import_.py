@@ -11,15 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import foreign_files
-from ..entry import Entry
-from ..importing import BrokenRecording, Kept, NotARecording, Recorded, Skipped, read
-from ..importing.taking import Taken, Taker, settings_for
-from ..replay import printable
-from ..safe_text import scrubbed
-from ..settings import Settings, SettingsError
-from ..store_of import store_of
+from ..configuration.settings import Settings, SettingsError
+from ..configuration.store_of import store_of
+from ..entries.entry import Entry
+from ..interchange.importing import BrokenRecording, Kept, NotARecording, Recorded, Skipped, read
+from ..interchange.importing.taking import Taken, Taker, settings_for
 from ..stores import Store, StoreError
+from ..system import foreign_files
+from ..wire.safe_text import one_line, scrubbed
 from . import project
 from .proxy import failed
 from .sources import gather
@@ -75,10 +74,10 @@ class _Count:
     trouble: bool = False
 
     def skip(self, reason: str, name: str) -> None:
-        self.skipped.setdefault(printable(reason), []).append(name)
+        self.skipped.setdefault(one_line(reason), []).append(name)
 
     def leave_out(self, header: str, name: str) -> None:
-        self.left_out.setdefault(printable(header, 40), []).append(name)
+        self.left_out.setdefault(one_line(header, 40), []).append(name)
 
     def lines(self, url: str) -> Iterator[str]:
         noun = "exchange" if self.seen == 1 else "exchanges"
@@ -91,7 +90,7 @@ class _Count:
         }
         for reason, names in sorted((self.skipped | fields).items(), key=lambda item: -len(item[1])):
             more = f", and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-            yield f"  {reason}: {len(names)} ({', '.join(map(printable, names[:_NAMES]))}{more})"
+            yield f"  {reason}: {len(names)} ({', '.join(map(one_line, names[:_NAMES]))}{more})"
 
 
 async def _import(paths: Iterable[Path], settings: Settings) -> int:
@@ -177,7 +176,7 @@ def _size(file: Path) -> int:
 def _complain(progress: _Progress, file: Path, error: Exception) -> bool:
     progress.clear()
     why = foreign_files.said(error)
-    print(scrubbed(f"ai-cache: {printable(str(file), 300)}: {printable(why, 300)}"), file=sys.stderr)
+    print(scrubbed(f"ai-cache: {one_line(str(file), 300)}: {one_line(why, 300)}"), file=sys.stderr)
     return True
 
 

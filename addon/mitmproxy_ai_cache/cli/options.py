@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..options import LIST, OPTIONS, Option
+from ..configuration.options import LIST, OPTIONS, Option
 
 SUMMARY = "list every ai_cache_* option with its default"
 

@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from ..hosts import AI_HOSTS, ai_hosts
-from ..safe_text import safe_url
+from ..identity.hosts import AI_HOSTS, ai_hosts
+from ..wire.safe_text import safe_url
 
 MARK = "AI_CACHE_PROXY"
 """Set by `run` for its command: the URL of the proxy around it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..profiles import PROFILES
+from ..identity.profiles import PROFILES
 
 SUMMARY = "list the client profiles: what they leave out of the key, and why"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..configuration.settings import SettingsError
 from ..explain.shown import printable
-from ..settings import SettingsError
 from ..stores import CASSETTES
 from . import trusted
 

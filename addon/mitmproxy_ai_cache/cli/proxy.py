@@ -15,22 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import bundles, descriptors, log_line, ports, trust
-from ..hosts import HostList
-from ..options import LOG_FORMATS, MODES
-from ..safe_text import quoted, scrubbed
-from ..settings import Settings, SettingsError
-from ..stats import Stats
-from ..store_of import own_answers_of
+from ..configuration.options import LOG_FORMATS, MODES
+from ..configuration.settings import Settings, SettingsError
+from ..configuration.store_of import own_answers_of
+from ..counts import log_line
+from ..counts.stats import Stats
+from ..identity.hosts import HostList
+from ..proxy.targets import LOCAL
 from ..stores import Store
-from ..targets import LOCAL
+from ..system import bundles, descriptors, ports, trust
+from ..wire.safe_text import quoted, scrubbed
 from . import first_start, outer, project
 from .first_start import StartError
 from .project import Project
 from .sources import Value, collect, gather
 
 if TYPE_CHECKING:
-    from ..master import ProxyMaster
+    from .master import ProxyMaster
 
 _STOP = 15.0
 """Seconds for the last writes and for connections to end."""
@@ -129,7 +130,7 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
     # All of mitmproxy takes half a second of CPU time to import; what only looks into a store needs none of it.
     from mitmproxy import exceptions
 
-    from ..master import ProxyMaster, quiet_logs
+    from .master import ProxyMaster, quiet_logs
 
     found, directory = collect(arguments, os.environ, Path.cwd())
     values = {name: value.value for name, value in found.items()}

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from .. import units
-from ..cassette import names, parts
+from ..cassettes import names, parts
+from ..configuration.settings import Settings, SettingsError
+from ..configuration.store_of import directory_of, store_of
 from ..explain.shown import printable
-from ..settings import Settings, SettingsError
-from ..store_of import directory_of, store_of
 from ..stores import CASSETTES, Store, StoreError
 from ..stores.cassettes.directory import CassetteDirectory
 from ..stores.cassettes.store import CassetteFile, CassetteStore
+from ..wire import units
 from . import cassettes, replaying, run
 from .proxy import StartError, add_options, failed, proxy, settings_of
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 
-from ..cassette import file as cassette
-from ..cassette import names, parts
-from ..importing import BrokenRecording, Kept, NotARecording, Skipped, Unusable, read
-from ..importing.recorded import request as request_from
-from ..messages import Headers, Request
-from ..policy import NAMESPACE_HEADER
-from ..recorded import request_of
+from ..calls.policy import NAMESPACE_HEADER
+from ..cassettes import file as cassette
+from ..cassettes import names, parts
+from ..identity.recorded import request_of
+from ..interchange.importing import BrokenRecording, Kept, NotARecording, Skipped, Unusable, read
+from ..interchange.importing.recorded import request as request_from
+from ..wire.messages import Headers, Request
 
 _FORMS = "a cassette, a HAR file, a mitmproxy flow file, a vcrpy cassette or the report of a run"
 _SHOWN = 300

@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
-from .. import conversation, replay, units
-from ..entry import Entry
+from .. import conversation
+from ..entries.entry import Entry, short_key
+from ..entries.selection import host_of
 from ..redact.entries import hidden_question, hidden_url
-from ..selection import host_of
+from ..wire import units
 from .tables import Column
 
 COLUMNS = (
@@ -57,7 +58,7 @@ def row(entry: Entry, now: float) -> tuple[str, ...]:
     """The cells of `COLUMNS`."""
     tokens = entry.input_tokens + entry.output_tokens
     return (
-        replay.short(entry.key),
+        short_key(entry.key),
         units.human_duration(max(0.0, now - entry.created)),
         left(entry, now),
         str(entry.status),

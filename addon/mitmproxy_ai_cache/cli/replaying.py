@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from .. import units
-from ..settings import Settings
-from ..stats import GIVEN_UP, Stats
-from ..store_of import directory_of
+from ..calls.outcomes import GIVEN_UP
+from ..configuration.settings import Settings
+from ..configuration.store_of import directory_of
+from ..counts.stats import Stats
 from ..stores import CASSETTES, Store
 from ..stores.cassettes.store import CassetteStore
+from ..wire import units
 from . import credentials
 from .proxy import StartError
 

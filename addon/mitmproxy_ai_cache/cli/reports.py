@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..replay import printable
-from ..stats import Stats
+from ..counts.stats import Stats
+from ..wire.safe_text import one_line
 
 _NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -55,12 +55,12 @@ def as_markdown(stats: Stats, problems: Sequence[str], mode: str) -> str:
         lines += ["", f"| {' | '.join(names)} | stored |", "|" + "---:|" * (len(names) + 1)]
         lines += [f"| {' | '.join(map(str, numbers))} | {stats.kept()[0]} |", ""]
     for miss in stats.misses[:20]:
-        lines += ["```", *(printable(line, 400).replace("`", "'") for line in (miss.line, *miss.explanation)), "```"]
+        lines += ["```", *(one_line(line, 400).replace("`", "'") for line in (miss.line, *miss.explanation)), "```"]
     return "\n".join(lines) + "\n"
 
 
 def _escaped(text: str) -> str:
-    return printable(text, 400).replace("|", "\\|").replace("<", "&lt;")
+    return one_line(text, 400).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _clean(text: str) -> str:

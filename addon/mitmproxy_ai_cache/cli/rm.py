@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from .. import replay
-from ..entry import Entry
+from ..entries.entry import Entry, short_key
+from ..entries.selection import EVERYTHING, Selection, host_of
 from ..explain.shown import printable
-from ..selection import EVERYTHING, Selection, host_of
 from ..stores import Store, StoreError
+from ..wire.safe_text import one_line
 from . import stored
 from .stored import FAILURE as FAILURE
 from .stored import WrongUsage
@@ -102,10 +102,10 @@ def _put(document: dict[str, Any]) -> None:
 def line(entry: Entry) -> str:
     """Key, date, protocol, model, host."""
     parts = (
-        replay.short(entry.key),
+        short_key(entry.key),
         stored.date(entry.created),
         entry.protocol or "-",
         entry.model or "-",
         host_of(entry) or "-",
     )
-    return replay.printable("  ".join(parts), 200)
+    return one_line("  ".join(parts), 200)

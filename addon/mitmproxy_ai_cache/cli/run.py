@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import descriptors
-from ..settings import Settings
-from ..stats import Stats
+from ..configuration.settings import Settings
+from ..counts.stats import Stats
 from ..stores import CASSETTES
+from ..system import descriptors
 from . import replaying, reports
 from .environment import variables
 from .outer import MARK, alive

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import orjson
 
-from ..entry import Entry
+from ..configuration.settings import Settings, SettingsError
+from ..configuration.store_of import store_of
+from ..entries.entry import Entry, short_key
 from ..redact import Finding, Pattern, parse_pattern, redact, redact_fields, redact_url
-from ..replay import printable, short
-from ..settings import Settings, SettingsError
-from ..store_of import store_of
 from ..stores import StoreError
+from ..wire.safe_text import one_line
 from .proxy import failed
 
 SUMMARY = "look for keys, tokens and passwords in files or in a store; exit code 1 where there are any"
@@ -36,7 +36,7 @@ class Found:
     signed: bool
 
     def __str__(self) -> str:
-        where = f"{printable(self.file, 400)}:{self.line}" if self.line else printable(self.file, 400)
+        where = f"{one_line(self.file, 400)}:{self.line}" if self.line else one_line(self.file, 400)
         note = "  (in a signed field, which is never altered)" if self.signed else ""
         return f"{where}: {self.kind}  {self.shown}{note}"
 
@@ -64,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
             return failed(error)
     for path in arguments.path:
         if not path.exists():
-            return failed(FileNotFoundError(f"there is no {printable(str(path), 400)}"))
+            return failed(FileNotFoundError(f"there is no {one_line(str(path), 400)}"))
     return _scan_files(arguments.path, extra, arguments.json)
 
 
@@ -73,7 +73,7 @@ def _scan_files(paths: list[Path], extra: tuple[Pattern, ...], as_json: bool) ->
     for path in _files(paths):
         data = path.read_bytes()
         if data.startswith(_SQLITE):
-            _say(f"{printable(str(path), 400)} is a database; look into it with --store sqlite:///{path}")
+            _say(f"{one_line(str(path), 400)} is a database; look into it with --store sqlite:///{path}")
             continue
         files += 1
         for finding in sorted(redact(data, extra).findings, key=lambda one: one.start):
@@ -108,7 +108,7 @@ async def _scan_store(url: str, extra: tuple[Pattern, ...], as_json: bool) -> in
         async for entry in _entries(store.entries()):
             count += 1
             for part, finding in _of_entry(entry, extra):
-                shown = Found(f"{short(entry.key)} {part}", 0, finding.kind, finding.shown, not finding.changed)
+                shown = Found(f"{short_key(entry.key)} {part}", 0, finding.kind, finding.shown, not finding.changed)
                 verdict |= _show(shown, as_json)
     finally:
         await store.close()

@@ -12,8 +12,9 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from .. import log_line, trust
-from ..store_of import directory_of
+from ..configuration.store_of import directory_of
+from ..counts import log_line
+from ..system import trust
 from . import cassettes
 from .env import folder
 from .environment import variables

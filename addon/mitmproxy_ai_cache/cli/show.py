@@ -10,15 +10,16 @@ import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from .. import conversation, replay, units
+from .. import conversation
 from ..conversation import Conversation
 from ..conversation.curl import NoCommand, command
 from ..conversation.data import entry_data
 from ..conversation.reading import amount
 from ..conversation.text import answer_lines, conversation_lines
-from ..entry import Entry
+from ..entries.entry import Entry, short_key
 from ..explain.shown import printable
 from ..redact.entries import hidden
+from ..wire import units
 from . import stored
 from .rm import line
 from .stored import FAILURE as FAILURE
@@ -61,7 +62,7 @@ async def _show(arguments: argparse.Namespace) -> int:
         return 1
     stored.say(f"several keys begin with {key}; write more of the one you mean:")
     for entry in entries[:_CANDIDATES]:
-        rest = line(entry).removeprefix(replay.short(entry.key)).lstrip()
+        rest = line(entry).removeprefix(short_key(entry.key)).lstrip()
         print(f"  {printable(entry.key)}  {rest}", file=sys.stderr)
     if len(entries) > _CANDIDATES:
         print("  ...", file=sys.stderr)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..options import LIST, OPTIONS, Option, near
-from ..safe_text import quoted, safe_name
-from ..settings import SettingsError
+from ..configuration.options import LIST, OPTIONS, Option, near
+from ..configuration.settings import SettingsError
+from ..proxy.targets import LOCAL
 from ..stores import CASSETTES
-from ..targets import LOCAL
+from ..wire.safe_text import quoted, safe_name
 from . import project
 from .project import Project
 

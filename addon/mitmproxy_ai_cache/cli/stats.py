@@ -11,12 +11,13 @@ from typing import Any
 
 import orjson
 
-from .. import savings, units
-from ..entry import Entry
+from ..counts import savings
+from ..counts.savings import EntrySum, Labels
+from ..entries.entry import Entry
+from ..entries.selection import host_of
 from ..explain.shown import printable
-from ..savings import EntrySum, Labels
-from ..selection import host_of
 from ..stores import Store
+from ..wire import units
 from . import stored
 from .stored import FAILURE as FAILURE
 

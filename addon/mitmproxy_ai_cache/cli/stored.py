@@ -14,15 +14,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import units
-from ..entry import Entry
+from ..configuration.settings import Settings, SettingsError
+from ..configuration.store_of import store_of
+from ..entries.entry import Entry
+from ..entries.selection import EVERYTHING, Selection
+from ..entries.vault import VARIABLE
 from ..explain.shown import printable
-from ..safe_text import scrubbed
-from ..selection import EVERYTHING, Selection
-from ..settings import Settings, SettingsError
-from ..store_of import store_of
 from ..stores import Store, StoreError
-from ..vault import VARIABLE
+from ..wire import units
+from ..wire.safe_text import scrubbed
 from . import project
 from .progress import Progress
 from .sources import gather

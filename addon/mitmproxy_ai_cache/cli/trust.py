@@ -7,8 +7,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from ..configuration.settings import SettingsError
 from ..explain.shown import printable
-from ..settings import SettingsError
 from . import project, trusted
 from .config import shown_value
 from .proxy import failed

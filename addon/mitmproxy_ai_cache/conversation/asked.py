@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..body import Part as FormPart
-from ..body import parameter
+from ..wire.body import Part as FormPart
+from ..wire.body import parameter
 from .media import of_bytes, plain_images
 from .parts import MAX_PARTS, of_message, parts, result_of
 from .reading import Json, as_json, clean, items, mapping, member, name_in, objects, string

@@ -8,8 +8,8 @@ import shlex
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from ..entry import Entry
-from ..isolation import CREDENTIAL_HEADERS
+from ..entries.entry import Entry
+from ..wire.credentials import CREDENTIAL_HEADERS
 
 _LONGEST = 60_000
 """Bytes of a body in the command line itself; Linux takes 128 KiB for one argument."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from ..entry import Entry
+from ..entries.entry import Entry
 from .entries import of
 from .values import Conversation, Message, Part, ToolResult
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .. import body as bodies
-from ..entry import Entry
-from ..framing import Event, eventstream, ndjson, sse, tag_of
-from ..messages import Headers, Request
+from ..entries.entry import Entry
+from ..wire import body as bodies
+from ..wire.framing import Event, eventstream, ndjson, sse, tag_of
+from ..wire.messages import Headers, Request
 from . import answered, asked
 from .answered import Answered
 from .asked import Asked

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from ..framing import Event
+from ..wire.framing import Event
 from . import joined_items
 from .merging import Pieces, finished, merge
 from .reading import Json, mapping, member, name_in, objects, string

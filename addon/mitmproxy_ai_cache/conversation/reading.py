@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ..framing import load as load_within_limits
+from ..wire.framing import load as load_within_limits
 
 Json = Any
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from .. import conversation, units
-from ..entry import Entry
+from .. import conversation
+from ..entries.entry import Entry
+from ..entries.selection import Selection, host_of
 from ..redact.entries import hidden_question
-from ..selection import Selection, host_of
 from ..stores.browsing import Page
+from ..wire import units
 
 ON_A_PAGE = 50
 _READ = 300_000

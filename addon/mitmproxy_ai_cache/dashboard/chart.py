@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..recent_calls import STEP, Count
+from ..counts.recent_calls import STEP, Count
 
 WIDTH, HEIGHT = 720, 120
 """Of the drawing, in its own units."""

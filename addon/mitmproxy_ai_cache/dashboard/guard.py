@@ -7,10 +7,10 @@ import ipaddress
 from enum import Enum, auto
 from urllib.parse import urlsplit
 
-from ..addresses import is_loopback
-from ..messages import Headers, Response
-from ..own_address import MAGIC_HOST
-from ..own_rules import knows
+from ..calls.own_address import MAGIC_HOST
+from ..calls.own_rules import knows
+from ..wire.addresses import is_loopback
+from ..wire.messages import Headers, Response
 from .visit import Door, NotShown, Visit
 
 TOKEN = "token"  # noqa: S105 the name of a form's field

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .. import units
-from ..cache import Cache
-from ..recent_calls import STEP, Seen
-from ..savings import dollars
-from ..stats import Totals
+from ..counts.counted import CountedCache
+from ..counts.recent_calls import STEP, Seen
+from ..counts.savings import dollars
+from ..counts.stats import Totals
+from ..wire import units
 from .chart import chart
 from .guard import Access
 
@@ -25,7 +25,7 @@ class Tile:
     note: str = ""
 
 
-def live_values(cache: Cache, totals: Totals, access: Access, span: str, now: float) -> dict[str, Any]:
+def live_values(cache: CountedCache, totals: Totals, access: Access, span: str, now: float) -> dict[str, Any]:
     """What changes while one looks."""
     recent = cache.stats.recent
     span = span if span in _SPANS else "10m"
@@ -43,7 +43,7 @@ def live_values(cache: Cache, totals: Totals, access: Access, span: str, now: fl
     }
 
 
-def version_of(cache: Cache, span: str, now: float) -> str:
+def version_of(cache: CountedCache, span: str, now: float) -> str:
     """The same while there is nothing new to be seen."""
     return f"{cache.stats.recent.count}.{int(now) // STEP}.{span}"
 
@@ -66,7 +66,7 @@ def tiles(totals: Totals) -> list[Tile]:
     ]
 
 
-def state(cache: Cache, entries: int | None) -> list[tuple[str, str]]:
+def state(cache: CountedCache, entries: int | None) -> list[tuple[str, str]]:
     """What is set, and how the store is."""
     settings, store = cache.settings, cache.store
     found = [("Mode", f"{settings.mode} ({settings.mode_why})" if settings.mode_why else settings.mode)]

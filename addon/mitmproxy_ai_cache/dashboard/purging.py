@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..selection import Selection
+from ..entries.selection import Selection
 from ..stores import Store
 from .visit import NotShown
 

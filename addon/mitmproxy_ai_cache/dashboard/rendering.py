@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from .. import units
-from ..messages import Headers, Response
+from ..wire import units
+from ..wire.messages import Headers, Response
 
 LONGEST = 12_000
 """Characters of a text that a page shows; the whole is a link away."""

@@ -11,7 +11,7 @@ from tornado import httputil
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from ..messages import Headers, Response
+from ..wire.messages import Headers, Response
 from .site import Site
 from .visit import LARGEST, Door
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .. import units
 from ..conversation.curl import NoCommand, command
-from ..entry import Entry
-from ..messages import Headers, Response
+from ..entries.entry import Entry
+from ..wire import units
+from ..wire.messages import Headers, Response
 from .rendering import LONGEST, date
 
 RAW_LONGEST = 64_000

@@ -11,16 +11,18 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .. import __version__, conversation, metrics
-from ..cache import Cache
-from ..entry import Entry
-from ..exchange import Exchange
-from ..messages import Headers, Response
+from .. import __version__, conversation
+from ..calls import reasons
+from ..calls.exchange import Exchange
+from ..counts import metrics
+from ..counts.counted import CountedCache
+from ..entries.entry import Entry
+from ..entries.selection import host_of
 from ..redact.entries import hidden, hidden_url
-from ..selection import host_of
 from ..stores import StoreError
 from ..stores.browsing import NoSuchPage
-from . import browsing, guard, overview, purging, reasons, rendering, shown, why
+from ..wire.messages import Headers, Response
+from . import browsing, guard, overview, purging, rendering, shown, why
 from .guard import Access
 from .visit import Door, NotShown, Visit
 
@@ -39,7 +41,7 @@ _COUNTED_FOR = 2.0
 class Site:
     """`cache` gives the cache of the proxy, while there is one; `under_way` the calls that are not over."""
 
-    def __init__(self, cache: Callable[[], Cache | None], under_way: Callable[[], list[Exchange]]) -> None:
+    def __init__(self, cache: Callable[[], CountedCache | None], under_way: Callable[[], list[Exchange]]) -> None:
         self._cache = cache
         self._under_way = under_way
         self._token = secrets.token_urlsafe(32)
@@ -83,7 +85,7 @@ class Site:
             raise NotShown(403, "Only totals are shown here: entries are kept apart.")
         return await self._whole(visit, cache)
 
-    async def _whole(self, visit: Visit, cache: Cache) -> Response:
+    async def _whole(self, visit: Visit, cache: CountedCache) -> Response:
         """Pages for who may see everything."""
         match visit.method, visit.path.strip("/").split("/"):
             case "POST", ["purge"]:
@@ -103,7 +105,7 @@ class Site:
                 return await self._purging(visit, cache)
         raise NotShown(404, "There is no such page.")
 
-    async def _overview(self, visit: Visit, cache: Cache, access: Access) -> Response:
+    async def _overview(self, visit: Visit, cache: CountedCache, access: Access) -> Response:
         now, span = time.time(), visit.query.get("span", "10m")
         if visit.path == "/live" and visit.query.get("have") == overview.version_of(cache, span, now):
             return Response(204, Headers([]), b"")
@@ -114,12 +116,12 @@ class Site:
         state = await self._state(cache)
         return self._page("overview.html", cache, {**values, "state": state, "access": access.name})
 
-    async def _state(self, cache: Cache) -> list[tuple[str, str]]:
+    async def _state(self, cache: CountedCache) -> list[tuple[str, str]]:
         if time.monotonic() - self._counted[0] > _COUNTED_FOR:
             self._counted = (time.monotonic(), await _count(cache))
         return overview.state(cache, self._counted[1])
 
-    async def _entries(self, visit: Visit, cache: Cache) -> Response:
+    async def _entries(self, visit: Visit, cache: CountedCache) -> Response:
         selection, complaint = browsing.selection_of(visit.query, time.time())
         page = await cache.store.browse(selection, visit.query.get("after", ""), browsing.ON_A_PAGE)
         values = {
@@ -133,7 +135,7 @@ class Site:
         }
         return self._page("entries.html", cache, values)
 
-    async def _entry(self, visit: Visit, cache: Cache, kept: Entry) -> Response:
+    async def _entry(self, visit: Visit, cache: CountedCache, kept: Entry) -> Response:
         entry = await asyncio.to_thread(hidden, kept, cache.settings.redact)
         view = "raw" if visit.query.get("view") == "raw" else "conversation"
         said = await asyncio.to_thread(conversation.of, entry) if view == "conversation" else None
@@ -151,7 +153,7 @@ class Site:
         }
         return self._page("entry.html", cache, values)
 
-    async def _call(self, cache: Cache, number: int) -> Response:
+    async def _call(self, cache: CountedCache, number: int) -> Response:
         recent = cache.stats.recent
         seen, asked = recent.call(number), recent.asked(number)
         if seen is None:
@@ -175,7 +177,7 @@ class Site:
         }
         return self._page("call.html", cache, values)
 
-    async def _purging(self, visit: Visit, cache: Cache) -> Response:
+    async def _purging(self, visit: Visit, cache: CountedCache) -> Response:
         wanted = purging.meant(visit.query)
         page = await cache.store.browse(wanted.selection, "", 101) if wanted is not None else None
         values = {
@@ -189,7 +191,7 @@ class Site:
         }
         return self._page("purge.html", cache, values)
 
-    async def _purge(self, visit: Visit, cache: Cache) -> Response:
+    async def _purge(self, visit: Visit, cache: CountedCache) -> Response:
         wanted = purging.meant(visit.form)
         if wanted is None:
             raise NotShown(400, "Say what to remove.")
@@ -200,14 +202,14 @@ class Site:
         logger.warning("ai-cache: removed through the status page: %s", rendering.visible(wanted.words)[:100])
         return _see(f"/purge?{urlencode({'done': done})}")
 
-    async def _delete(self, cache: Cache, entry: Entry) -> Response:
+    async def _delete(self, cache: CountedCache, entry: Entry) -> Response:
         cache.store.remove(entry.key, entry.namespace)
         await cache.store.flushed()
         self._counted = (float("-inf"), None)
         logger.warning("ai-cache: entry %s was removed through the status page", entry.key[:12])
         return _see(f"/entries?removed={quote(entry.key[:12])}")
 
-    def _page(self, template: str, cache: Cache, values: dict[str, Any]) -> Response:
+    def _page(self, template: str, cache: CountedCache, values: dict[str, Any]) -> Response:
         common = {"product": __version__, "token": self._token, "mode": cache.settings.mode, "access": "ALL"}
         return rendering.page(template, common | values)
 
@@ -216,7 +218,7 @@ async def _listed(entries: list[Entry]) -> list[browsing.Listed]:
     return await asyncio.to_thread(lambda: [browsing.listed(entry) for entry in entries])
 
 
-async def _count(cache: Cache) -> int | None:
+async def _count(cache: CountedCache) -> int | None:
     """Entries in the store, where it says so at once."""
     try:
         async with asyncio.timeout(1):
@@ -225,7 +227,7 @@ async def _count(cache: Cache) -> int | None:
         return None
 
 
-async def _entry(cache: Cache, key: str) -> Entry:
+async def _entry(cache: CountedCache, key: str) -> Entry:
     """Raises `NotShown` where there is none."""
     found = await cache.store.find(key, 1) if _KEY.fullmatch(key) else []
     if not found:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
-from ..messages import Headers
+from ..wire.messages import Headers
 
 LARGEST = 64 * 1024
 """Bytes of a form."""

@@ -6,14 +6,14 @@ import asyncio
 import glob
 from dataclasses import replace
 
-from .. import body as bodies
-from ..cache import Cache
-from ..entry import Entry
+from ..calls.workers import LARGE
+from ..counts.counted import CountedCache
+from ..counts.recent_calls import Asked
+from ..entries.entry import Entry
+from ..entries.selection import Selection
 from ..explain import Explanation, Miss
-from ..offloop import LARGE
-from ..recent_calls import Asked
 from ..redact import redact
-from ..selection import Selection
+from ..wire import body as bodies
 from .shown import Raw, raw
 
 _ENTRIES, _BYTES = 1000, 64 << 20
@@ -23,7 +23,7 @@ _TIME = 2.0
 """Seconds that reading them may take."""
 
 
-async def explanation(cache: Cache, asked: Asked, key: str, reason: str, at: float) -> tuple[Explanation, int]:
+async def explanation(cache: CountedCache, asked: Asked, key: str, reason: str, at: float) -> tuple[Explanation, int]:
     """Of the call that asked for `key` at `at` (Unix time), and with how many entries it was compared.
 
     Shows parts of what others asked: not where entries are kept apart. Raises `StoreError`.
@@ -42,12 +42,12 @@ async def explanation(cache: Cache, asked: Asked, key: str, reason: str, at: flo
         await shelf.close()
 
 
-def shown_request(cache: Cache, asked: Asked) -> Raw:
+def shown_request(cache: CountedCache, asked: Asked) -> Raw:
     """The body of a request as a page shows it."""
     return raw("request", redact(asked.request.body or b"", cache.settings.redact).data)
 
 
-async def _entries(cache: Cache, key: str, selection: Selection) -> list[Entry]:
+async def _entries(cache: CountedCache, key: str, selection: Selection) -> list[Entry]:
     """Without their answers, which are not compared. What has the key of a call that found none came later."""
     found: list[Entry] = []
     size, after = 0, ""

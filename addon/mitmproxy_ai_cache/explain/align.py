@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 
 import orjson
 
-from ..json_body import Json
+from ..wire.json_body import Json
 
 Run = tuple[int, int]
 """The positions of the first and the last item."""

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import orjson
 
-from ..body import Part
-from ..json_body import Json
+from ..wire.body import Part
+from ..wire.json_body import Json
 from .align import Same, pairs
 from .shown import ABSENT, change, member_name
 from .side import Side

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..entry import Entry
-from ..key import KeyRules
-from ..messages import Request
+from ..entries.entry import Entry
+from ..identity.key import KeyRules
 from ..protocols import Registry
 from ..protocols.base import Call
+from ..wire.messages import Request
 from .compare import Change
 from .hints import hints
 from .recorded import Index, Kept, Nearest, base_key

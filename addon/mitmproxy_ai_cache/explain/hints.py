@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..canonical import parse_path
-from ..key import Alias, KeyRules, Normalise
+from ..identity.canonical import parse_path
+from ..identity.key import Alias, KeyRules, Normalise
 from .compare import Change
 from .shown import change as changed_part
 from .side import Side

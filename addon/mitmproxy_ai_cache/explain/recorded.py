@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from .. import protocols
-from ..entry import Entry
+from ..entries.entry import Entry
+from ..identity.recorded import address
 from ..protocols import Registry
-from ..recorded import address
 from .compare import Comparison, compare
 from .side import Side, recorded_side
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from ..json_body import Json
 from ..redact.entries import hidden_value
+from ..wire.json_body import Json
 
 WIDTH = 60
 """Characters of a value that are shown, quotes and dots not counted."""

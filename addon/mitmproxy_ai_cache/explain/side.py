@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 
-from .. import body as bodies
-from ..canonical import DROP, Rules
-from ..entry import Entry
-from ..json_body import Json
-from ..key import KeyRules, body_bytes, fingerprint, header_lines, public_query, target_of
-from ..messages import Headers, Request
+from ..entries.entry import Entry
+from ..identity.canonical import DROP, Rules
+from ..identity.key import KeyRules, body_bytes, fingerprint, header_lines, public_query, target_of
+from ..identity.recorded import address
 from ..protocols import ANYTHING, Registry
 from ..protocols.base import Call
-from ..recorded import address
+from ..wire import body as bodies
+from ..wire.json_body import Json
+from ..wire.messages import Headers, Request
 
 _ANY_SIZE = 1 << 31
 

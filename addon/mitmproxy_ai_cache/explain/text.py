@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..replay import short
+from ..entries.entry import short_key
 from .explanation import Difference, Explanation
 from .shown import printable
 
@@ -29,7 +29,7 @@ def lines(explanation: Explanation) -> list[str]:
         return [f"no recorded answer for {printable(explanation.asked)}: nothing is recorded at all"]
     if explanation.verdict == "nothing-comparable":
         return _what_there_is(explanation)
-    name = f"{printable(explanation.name)} (key {short(explanation.key)})"
+    name = f"{printable(explanation.name)} (key {short_key(explanation.key)})"
     if explanation.verdict != "differs":
         return [f"no recorded answer; {_same(explanation)}: {name}"]
     first, *others = explanation.differences

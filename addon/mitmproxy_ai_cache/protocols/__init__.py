@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..body import Body
-from ..messages import Request
+from ..wire.body import Body
+from ..wire.messages import Request
 from .anthropic_messages import AnthropicComplete, AnthropicCountTokens, AnthropicMessages
 from .anything import Anything
 from .base import ANYWHERE, Call, Protocol

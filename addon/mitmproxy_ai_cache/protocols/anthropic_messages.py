@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ..body import Body
-from ..framing import Event, Stream
-from ..messages import Request, Response
+from ..wire.body import Body
+from ..wire.framing import Event, Stream
+from ..wire.messages import Request, Response
 from .base import Call, Finding, Protocol, has_error, index_of, json_response, text
 
 _VERTEX_MODEL = re.compile(r"/models/([^/:]+)")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..body import Body
-from ..framing import Stream
-from ..messages import Request, Response
+from ..wire.body import Body
+from ..wire.framing import Stream
+from ..wire.messages import Request, Response
 from .anthropic_messages import anthropic_error
 from .base import Answer, Call, Finding, Protocol, json_response, text
 

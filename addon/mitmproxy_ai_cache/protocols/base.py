@@ -15,10 +15,10 @@ from typing import Any
 
 import orjson
 
-from ..body import Body
-from ..framing import Stream
-from ..messages import Headers, Request, Response
-from ..usage import NONE, Usage
+from ..entries.usage import NONE, Usage
+from ..wire.body import Body
+from ..wire.framing import Stream
+from ..wire.messages import Headers, Request, Response
 from .live import is_live
 
 ANYWHERE = "*"

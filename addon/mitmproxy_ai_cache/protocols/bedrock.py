@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
-from ..body import Body
-from ..framing import Event, Stream
-from ..messages import Request, Response
+from ..wire.body import Body
+from ..wire.framing import Event, Stream
+from ..wire.messages import Request, Response
 from .anthropic_messages import judge_message, judge_message_events, message_usage
 from .base import Call, Finding, Protocol, has_error, json_response, members, text
 

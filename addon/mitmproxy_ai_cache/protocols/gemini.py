@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..body import Body
-from ..framing import Stream
-from ..messages import Request, Response
+from ..wire.body import Body
+from ..wire.framing import Stream
+from ..wire.messages import Request, Response
 from .base import Call, Finding, Protocol, has_error, index_of, json_response, members, status_problem, text, word
 
 _MODEL = re.compile(r"/models/([^/:]+)|/(?:endpoints|tunedModels)/([^/:]+)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ..body import Body
+from ..wire.body import Body
 
 _MEMBERS = re.compile(
     rb'"(?:'

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..body import Body
-from ..framing import Stream
-from ..messages import Request, Response
+from ..wire.body import Body
+from ..wire.framing import Stream
+from ..wire.messages import Request, Response
 from .base import Call, Finding, Protocol, has_error, json_response, text
 
 

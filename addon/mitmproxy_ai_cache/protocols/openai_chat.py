@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..body import Body
-from ..framing import Stream
-from ..messages import Request
+from ..wire.body import Body
+from ..wire.framing import Stream
+from ..wire.messages import Request
 from .base import Call, Finding, Protocol, has_error, index_of, members, text
 
 OPENAI_KEY_HEADERS = frozenset(

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ..body import Body
-from ..framing import Stream
-from ..messages import Request
+from ..wire.body import Body
+from ..wire.framing import Stream
+from ..wire.messages import Request
 from .base import Answer, Call, Finding, Protocol, has_error, members, status_problem, text
 from .openai_chat import OPENAI_KEY_HEADERS, openai_call
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..body import Body
-from ..framing import Stream
-from ..messages import Request
+from ..wire.body import Body
+from ..wire.framing import Stream
+from ..wire.messages import Request
 from .base import ANYWHERE, Call, Finding, Protocol, has_error, members, text
 
 _HF_MODEL = re.compile(r"^/models/(.+)$")

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from ..entry import Entry
+from ..entries.entry import Entry
 from .body import redact
 from .http import redact_fields, redact_url
 from .patterns import Pattern

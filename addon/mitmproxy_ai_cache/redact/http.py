@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from .. import content_coding
-from ..isolation import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS
-from ..messages import Headers, Request
+from ..wire import content_coding
+from ..wire.credentials import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS
+from ..wire.messages import Headers, Request
 from .body import Finding, redact
 from .kinds import is_stand_in, looks_random
 from .patterns import Pattern, placeholder

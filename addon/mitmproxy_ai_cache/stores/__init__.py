@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..vault import Vault
+from ..entries.vault import Vault
 from .base import Store, StoreError
 from .memory import MemoryStore
 from .redis.url import SCHEMES

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import cached_property
 
-from ..entry import BrokenEntry, Entry
-from ..selection import Selection
-from ..vault import VARIABLE, LockedEntry, Vault, is_sealed
+from ..entries.entry import BrokenEntry, Entry
+from ..entries.selection import Selection
+from ..entries.vault import VARIABLE, LockedEntry, Vault, is_sealed
 from .browsing import Page, page_of
 from .sieve import Packed
 

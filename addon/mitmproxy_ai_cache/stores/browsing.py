@@ -7,8 +7,8 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from ..entry import Entry
-from ..selection import EVERYTHING, Selection
+from ..entries.entry import Entry
+from ..entries.selection import EVERYTHING, Selection
 
 _PLACE = re.compile(r"(-?\d{1,20}(?:\.\d{1,30})?(?:e[+-]?\d{1,3})?) (\S+) (.*)", re.ASCII | re.DOTALL)
 NO_PAGE = "there is no such page; begin at the first one"

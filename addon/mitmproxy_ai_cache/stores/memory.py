@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from ..entry import BrokenEntry, Entry
-from ..selection import Selection
+from ..entries.entry import BrokenEntry, Entry
+from ..entries.selection import Selection
 from .base import Store
 from .browsing import Page, meant, number_of
 from .sieve import Packed, Row, Search, Sieve

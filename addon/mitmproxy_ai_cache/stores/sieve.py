@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import orjson
 
-from ..entry import BrokenEntry, Entry, peek_answer, peek_request
-from ..selection import Selection, host_in, in_url, needle
-from ..vault import VARIABLE, LockedEntry, Vault, is_sealed
+from ..entries.entry import BrokenEntry, Entry, peek_answer, peek_request
+from ..entries.selection import Selection, host_in, in_url, needle
+from ..entries.vault import VARIABLE, LockedEntry, Vault, is_sealed
 from .browsing import Page
 
 _PAGE = 64 << 20

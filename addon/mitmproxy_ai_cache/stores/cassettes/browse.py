@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from operator import itemgetter
 
-from ...cassette.index import Row
-from ...entry import Entry
-from ...selection import Selection
+from ...cassettes.index import Row
+from ...entries.entry import Entry
+from ...entries.selection import Selection
 from .. import sieve
 from ..browsing import Page, Rank, meant, place_of
 from ..sieve import Search, Sieve

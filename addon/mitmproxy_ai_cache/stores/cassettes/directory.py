@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ... import foreign_files
-from ...cassette import names, parts
+from ...cassettes import names, parts
+from ...system import foreign_files
 
 _ATTRIBUTES = """\
 # Written once by ai-cache; yours to change.

@@ -14,15 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ... import foreign_files
-from ...cassette import file, index, json_text, names, parts, similar
-from ...cassette.file import BrokenCassette, Cassette
-from ...cassette.index import Row
-from ...cassette.leaks import Compose, compose
-from ...entry import Entry
-from ...places import cache_directory, is_nowhere
+from ...cassettes import file, index, json_text, names, parts, similar
+from ...cassettes.file import BrokenCassette, Cassette
+from ...cassettes.index import Row
+from ...cassettes.leaks import Compose, compose
+from ...entries.entry import Entry
 from ...redact import Pattern
-from ...replay import printable
+from ...system import foreign_files
+from ...system.places import cache_directory, is_nowhere
+from ...wire.safe_text import one_line
 from .directory import NO_FILE, CassetteDirectory
 
 logger = logging.getLogger("ai-cache")
@@ -141,8 +141,8 @@ class Shelf:
     def _complain(self, path: str, why: str) -> None:
         if self.problems.get(path) != why:
             self.problems[path] = why
-            shown = printable(str(self.directory.root / path), 300)
-            logger.warning("ai-cache: cassette %s is left out: %s", shown, printable(why, 300))
+            shown = one_line(str(self.directory.root / path), 300)
+            logger.warning("ai-cache: cassette %s is left out: %s", shown, one_line(why, 300))
 
     def reread(self, path: str) -> None:
         """`path` is not what its row is of."""

@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...cassette.file import BrokenCassette, NotWritable
-from ...cassette.leaks import Compose, HoldsSecret, unwritten
-from ...entry import Entry
+from ...cassettes.file import BrokenCassette, NotWritable
+from ...cassettes.leaks import Compose, HoldsSecret, unwritten
+from ...entries.entry import Entry
+from ...entries.selection import Selection
 from ...redact import Pattern
-from ...selection import Selection
 from ..base import Store, StoreError
 from ..browsing import Page
 from ..sieve import Packed

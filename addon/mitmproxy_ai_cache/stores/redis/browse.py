@@ -18,9 +18,9 @@ from itertools import groupby
 
 from redis.exceptions import ResponseError
 
-from ...entry import BrokenEntry
-from ...selection import Selection
-from ...vault import Vault
+from ...entries.entry import BrokenEntry
+from ...entries.selection import Selection
+from ...entries.vault import Vault
 from ..browsing import NO_PAGE, NoSuchPage, Page, meant, number_of
 from ..sieve import Row, Search, Sieve, Unpack
 from .names import generation_of, key_of, parts

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from redis import exceptions
 from redis.asyncio.sentinel import MasterNotFoundError
 
-from ... import replay
-from ...safe_text import replaced
+from ...wire.safe_text import one_line, replaced
 from .url import Server
 
 _SORTED = "+zadd +zrem +zrange +zmscore +zrandmember +exists +ttl +expire +unlink"
@@ -35,7 +34,7 @@ def explain(error: BaseException, server: Server, known: bool = False) -> tuple[
     for kind, words, sentence in _table(server):
         for text in texts:
             if any(word in text.lower() for word in words):
-                quoted = replay.printable(text, 160)
+                quoted = one_line(text, 160)
                 return kind, f"{server.shown} {sentence.replace('{}', quoted)}"
     kind = "timeout" if any(isinstance(one, TimeoutError | exceptions.TimeoutError) for one in _chain(error)) else ""
     if kind and server.tls:
@@ -43,13 +42,13 @@ def explain(error: BaseException, server: Server, known: bool = False) -> tuple[
     if kind:
         return kind, f"{server.shown} does not answer in time"
     if isinstance(error, exceptions.ResponseError):
-        return "protocol", f"{server.shown} refuses ({replay.printable(texts[0], 160)})"
+        return "protocol", f"{server.shown} refuses ({one_line(texts[0], 160)})"
     if not known and any(word in text.lower() for text in texts for word in _CUT):
         # With TLS 1.3 a server refuses a client's certificate when that thinks itself connected.
         mend = "wants a certificate from you, add ?ssl_certfile=FILE&ssl_keyfile=FILE"
         mend = mend if server.tls else f"speaks TLS, write {_with_tls(server)}://"
         return "connection", f"{server.shown} ends every connection at once; if it {mend}"
-    return "connection", f"{server.shown} does not answer ({replay.printable(texts[0], 160)})"
+    return "connection", f"{server.shown} does not answer ({one_line(texts[0], 160)})"
 
 
 _CUT = ("connection closed by server", "broken pipe", "connection reset", "connection lost")

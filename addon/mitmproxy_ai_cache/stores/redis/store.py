@@ -21,8 +21,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ...entry import BrokenEntry, Entry
-from ...selection import Selection
+from ...entries.entry import BrokenEntry, Entry
+from ...entries.selection import Selection
 from ..base import Store, StoreError, StoreUnavailable
 from ..browsing import NoSuchPage, Page, rank_of
 from ..sieve import Packed

@@ -7,8 +7,8 @@ from typing import cast
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from ...entry import BrokenEntry, peek_head
-from ...vault import Vault
+from ...entries.entry import BrokenEntry, peek_head
+from ...entries.vault import Vault
 from ..sieve import Row
 from .client import Client
 from .names import key_of, parts

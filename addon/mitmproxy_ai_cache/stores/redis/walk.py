@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from ...entry import BrokenEntry
-from ...selection import Selection
-from ...vault import Vault
+from ...entries.entry import BrokenEntry
+from ...entries.selection import Selection
+from ...entries.vault import Vault
 from ..browsing import place_of
 from ..sieve import Row, Search, Unpack
 from .names import entry_name, parts

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...entry import Entry
-from ...selection import Selection
-from ...signature import Asked
-from ...vault import Vault
+from ...entries.entry import Entry
+from ...entries.selection import Selection
+from ...entries.signature import Asked
+from ...entries.vault import Vault
 from ..base import StoreError, StoreUnavailable
 from ..browsing import Page, meant, number_of, rank_of
 from ..sieve import Packed, Row, Search, Sieve, Unpack, sayable

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ...places import is_nowhere
+from ...system.places import is_nowhere
 from ..base import StoreError
 
 logger = logging.getLogger("ai-cache")

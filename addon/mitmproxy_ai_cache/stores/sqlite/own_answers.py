@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...entry import Entry
+from ...entries.entry import Entry
 from ..sieve import Packed
 from .store import SqliteStore
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from ...entry import BrokenEntry, peek_answer, peek_head, peek_request
-from ...signature import UNKNOWN, signature
-from ...vault import is_sealed
+from ...entries.entry import BrokenEntry, peek_answer, peek_head, peek_request
+from ...entries.signature import UNKNOWN, signature
+from ...entries.vault import is_sealed
 from .file import BUSY
 
 UNKNOWN_RUN = "?"

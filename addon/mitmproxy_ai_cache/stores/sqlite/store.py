@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...entry import BrokenEntry, Entry
-from ...selection import Selection
+from ...entries.entry import BrokenEntry, Entry
+from ...entries.selection import Selection
 from ..base import Store, StoreError, StoreUnavailable
 from ..browsing import Page
 from ..sieve import Packed

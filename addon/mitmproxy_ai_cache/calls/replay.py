@@ -1,0 +1,62 @@
+"""Entry -> response, and the headers that say where an answer came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..entries.entry import Entry, short_key
+from ..wire.field_syntax import is_value, unfolded
+from ..wire.messages import Headers, Response
+
+_KEPT = frozenset(
+    """
+    content-type content-language content-disposition location x-request-id request-id x-amzn-requestid
+    apim-request-id x-ms-request-id x-goog-request-id cf-ray openai-version openai-processing-ms openai-model
+    openai-organization anthropic-organization-id anthropic-version x-amzn-errortype x-amzn-bedrock-content-type
+    x-amzn-bedrock-input-token-count x-amzn-bedrock-output-token-count
+    x-amzn-bedrock-cache-read-input-token-count x-amzn-bedrock-cache-write-input-token-count
+    x-amzn-bedrock-invocation-latency x-amzn-bedrock-performanceconfig-latency x-amzn-bedrock-service-tier
+    x-compute-type x-inference-id x-generation-id x-api-warning x-should-retry x-endpoint-monthly-call-limit
+    x-goog-upload-url x-goog-upload-status x-goog-upload-chunk-granularity
+    """.split()
+)
+"""What SDKs show to their users or need. Never hop-by-hop fields, cookies, dates, rate limits."""
+
+
+def kept_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """The fields of an answer that are stored with it: never one that would be two lines."""
+    kept = ((name.lower(), unfolded(value)) for name, value in headers if name.lower() in _KEPT)
+    return tuple((name, value) for name, value in kept if is_value(value))
+
+
+def response(entry: Entry, extra: Iterable[tuple[str, str]] = ()) -> Response:
+    """The stored status, body and headers, then `extra`. The body has no content coding: identity is always acceptable
+    (RFC 9110 section 12.5.3)."""
+    return Response(entry.status, Headers([*entry.headers, *extra]), entry.body)
+
+
+def status_headers(
+    status: str, key: str = "", reason: str = "", age: float | None = None, ttl: float | None = None
+) -> list[tuple[str, str]]:
+    """`X-AI-Cache-*` and RFC 9211 `Cache-Status`."""
+    fields = [("x-ai-cache-status", status)]
+    item = {"HIT": "ai-cache; hit", "STALE": "ai-cache; hit"}.get(status) or f"ai-cache; fwd={_FORWARD[status]}"
+    if age is not None:
+        fields.append(("x-ai-cache-age", str(int(age))))
+    if key:
+        fields.append(("x-ai-cache-key", short_key(key)))
+        item += f'; key="{short_key(key)}"'
+    if reason:
+        fields.append(("x-ai-cache-reason", reason))
+        item += f"; detail={_token(reason)}"
+    if ttl is not None:
+        item += f"; ttl={int(ttl)}"
+    return [*fields, ("cache-status", item)]
+
+
+_FORWARD = {"MISS": "miss", "BYPASS": "bypass", "REFRESH": "request"}
+
+
+def _token(reason: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._~-]", "-", reason)

@@ -1,0 +1,1 @@
+"""What happened: counts, savings, prices, metrics, log lines."""

@@ -1,0 +1,1 @@
+"""What is stored: entries, their packed form, and how they are searched."""

@@ -1,0 +1,1 @@
+"""Which request is the same call: canonical form, key, isolation, profiles, hosts."""

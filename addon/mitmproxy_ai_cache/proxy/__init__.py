@@ -1,0 +1,1 @@
+"""mitmproxy and its flows: between its hooks and the way of a call."""

@@ -1,0 +1,1 @@
+"""Monkey patches to mitmproxy."""

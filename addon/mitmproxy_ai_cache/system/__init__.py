@@ -1,0 +1,1 @@
+"""This machine: directories, files, ports, certificates, limits."""
