@@ -42,9 +42,9 @@ async def call(cache: CountedCache, request: Request, answer: bytes = b"", heade
     """The call as it ended. `answer` is what the provider says where it is asked."""
     exchange = await cache.begin(Exchange(request))
     if exchange.response is None:
-        cache.keeper.watch(exchange, 200, headers)
-        cache.keeper.finish(exchange, headers, answer, Ending.CLEAN)
-        await cache.keeper.finished()
+        cache.storing.watch(exchange, 200, headers)
+        cache.storing.finish(exchange, headers, answer, Ending.CLEAN)
+        await cache.storing.finished()
     return exchange
 
 

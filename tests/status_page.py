@@ -57,12 +57,12 @@ class Page:
         exchange = await cache.begin(Exchange(request))
         if exchange.response is None:
             headers = Headers([("content-type", "application/json")])
-            cache.keeper.watch(exchange, 200, headers)
+            cache.storing.watch(exchange, 200, headers)
             message = {"role": "assistant", "content": answer}
             usage = {"prompt_tokens": 11, "completion_tokens": 4}
             choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-            cache.keeper.finish(exchange, headers, orjson.dumps({"choices": choices, "usage": usage}), Ending.CLEAN)
-            await cache.keeper.finished()
+            cache.storing.finish(exchange, headers, orjson.dumps({"choices": choices, "usage": usage}), Ending.CLEAN)
+            await cache.storing.finished()
         return exchange
 
     def get(self, path: str, door: Door = PORT, method: str = "GET", body: bytes = b"", **headers: str) -> Response:

@@ -15,6 +15,7 @@ from mitmproxy.proxy import server_hooks
 from .calls import websockets
 from .calls.exchange import Exchange
 from .calls.flight import Flight
+from .calls.reasons import Reason, Status
 from .calls.refusals import proxy_user_required
 from .calls.scopes import Scope, Scopes
 from .configuration import writable
@@ -304,15 +305,15 @@ class AICache(ConnectionHooks):
         """To the provider, or to the stream of an identical call in flight."""
         flow, exchange = call.flow, call.exchange
         call.content, call.address = flow.request.raw_content, bridge.address_of(flow)
-        if exchange.follower is not None:
-            call.restore = memory_origin.send_to(flow, exchange.follower)
+        if exchange.answered.follower is not None:
+            call.restore = memory_origin.send_to(flow, exchange.answered.follower)
         elif exchange.flight is not None:
             protect = partial(self._protect, call, exchange.flight)
             if exchange.flight.waiting:
                 protect()
             else:
                 exchange.flight.followed = protect
-        if exchange.stale is not None and self.cache is not None:
+        if exchange.answered.stale is not None and self.cache is not None:
             connection_handling.answer_if_unreachable(flow, partial(self._stale_response, call))
 
     def _protect(self, call: FlowCall, flight: Flight) -> None:
@@ -336,7 +337,7 @@ class AICache(ConnectionHooks):
                 for call in [call for call in self._calls.values() if call.exchange.scope is scope]:
                     await call.over.wait()
                 if self.cache is not None:
-                    await self.cache.keeper.finished()
+                    await self.cache.storing.finished()
 
     def _take(self, flow: http.HTTPFlow) -> FlowCall | None:
         """The call of `flow`, which is over."""
@@ -359,7 +360,7 @@ class AICache(ConnectionHooks):
         exchange = call.exchange
         if response.raw_content is not None:
             # Another script's answer, not the provider's: it has its body already. Or our own stale one.
-            if exchange.status != "STALE":
+            if exchange.status is not Status.STALE:
                 self._abandon([call])
             return
         if call.restore is not None:
@@ -371,15 +372,15 @@ class AICache(ConnectionHooks):
         bridge.add_headers(response, cache.headers(exchange))
         if response.stream and response.stream is not True:
             return  # another script's
-        watched = None if exchange.follower is not None else cache.keeper.watch(exchange, response.status_code, headers)
-        response.stream = watched or True
+        follows = exchange.answered.follower is not None
+        response.stream = (not follows and cache.storing.watch(exchange, response.status_code, headers)) or True
 
     def response(self, flow: http.HTTPFlow) -> None:
         connection_handling.forget_answer(flow)
         call = self._calls.get(flow.id)
         if call is None:
             return  # a hit, or none of ours
-        if call.exchange.status == "STALE" and self.cache is not None and flow.response:
+        if call.exchange.status is Status.STALE and self.cache is not None and flow.response:
             stale = self.cache.stale_response(call.exchange, flow.response.status_code)
             if stale is not None:
                 flow.response = bridge.response_to(stale, flow.request.method)
@@ -395,7 +396,7 @@ class AICache(ConnectionHooks):
         if call is None or self.cache is None:
             return
         exchange = call.exchange
-        if exchange.follower is not None:
+        if exchange.answered.follower is not None:
             if call.restore is not None:
                 call.restore()
             self.cache.followed(exchange, flow.response.status_code if flow.response else 0, ending)
@@ -405,7 +406,7 @@ class AICache(ConnectionHooks):
         rewritten = bridge.address_of(flow) != call.address or flow.request.raw_content != call.content
         headers = bridge.headers_from(flow.response.headers.fields if flow.response else ())
         body, why_not = bridge.captured(flow, exchange.capture, ending)
-        self.cache.keeper.finish(exchange, headers, body, ending, "rewritten" if rewritten else why_not)
+        self.cache.storing.finish(exchange, headers, body, ending, Reason.REWRITTEN if rewritten else why_not)
         self._commands.note(flow, exchange, self.cache)
         self._commands.show_body(flow, body)
 

@@ -16,8 +16,10 @@ import pytest
 from corpus.recorded import REGISTRY, exchanges, needs_corpus
 from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.explain import Explanation, Miss, Recorded, lines
+from mitmproxy_ai_cache.identity.identifier import Identifier
 from mitmproxy_ai_cache.identity.key import KeyRules, counting_headers, fingerprint, public_query
 from mitmproxy_ai_cache.identity.profiles import PROFILES
+from mitmproxy_ai_cache.identity.rules import IdentityRules
 from mitmproxy_ai_cache.protocols.base import Call
 from mitmproxy_ai_cache.wire import body
 from mitmproxy_ai_cache.wire.messages import Headers, Request
@@ -229,13 +231,13 @@ def test_explanations_name_the_request_and_the_place_that_changed(capsys: pytest
             entry = entry_of(exchange.request, exchange.call, len(entries))
             entries.setdefault(entry.key, entry)
             requests.setdefault(entry.key, exchange.request)
-    recorded = Recorded(entries.values())
+    recorded = Recorded(entries.values(), Identifier(IdentityRules(key=RULES)))
     asked: Counter[str] = Counter()
     right: Counter[str] = Counter()
     as_near = 0
     wrong = []
     for origin, mutation in mutations(set(entries)):
-        explanation = recorded.explain(Miss(mutation.request, call_of(mutation.request), RULES))
+        explanation = recorded.explain(Miss(mutation.request, call_of(mutation.request)))
         asked[mutation.kind] += 1
         if explanation.key == key_of(origin):
             ok = len(explanation.differences) == 1 and explanation.differences[0].path in mutation.paths

@@ -78,11 +78,11 @@ async def _record(chosen: Sequence[Recorded], directory: Path, outcome: Outcome)
             outcome.refused["side traffic" if side else exchange.reason or f"{one.request.host} is no AI host"] += 1
             continue
         headers = Headers(one.response_headers)
-        if capture := cache.keeper.watch(exchange, one.status, headers):
+        if capture := cache.storing.watch(exchange, one.status, headers):
             capture(one.response_body)
         before = cache.stats.not_stored.copy()
-        cache.keeper.finish(exchange, headers, one.response_body, Ending.CLEAN)
-        await cache.keeper.close()
+        cache.storing.finish(exchange, headers, one.response_body, Ending.CLEAN)
+        await cache.storing.close()
         if why := cache.stats.not_stored - before:
             outcome.refused[f"{one.protocol} {one.status}: {next(iter(why))}"] += 1
         else:

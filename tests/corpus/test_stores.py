@@ -14,6 +14,7 @@ from mitmproxy_ai_cache.calls.exchange import Exchange
 from mitmproxy_ai_cache.calls.storing import entry_of, judge
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.entries.entry import Entry
+from mitmproxy_ai_cache.identity.identifier import Identified
 from mitmproxy_ai_cache.protocols.base import Ending
 from mitmproxy_ai_cache.stores import for_url
 from mitmproxy_ai_cache.wire.messages import Headers
@@ -34,7 +35,8 @@ def kept() -> tuple[Entry, ...]:
     for number, recorded in enumerate(exchanges()):
         if recorded.call is None:
             continue
-        exchange = Exchange(recorded.request, recorded.call, key=f"{number:064x}", status_code=recorded.status)
+        exchange = Exchange(recorded.request)
+        exchange.identified = Identified(recorded.request, recorded.call, "", (), f"{number:064x}")
         headers = Headers(recorded.response_headers)
         answer, verdict, issued = judge(
             recorded.call, recorded.status, headers, recorded.response_body, Ending.CLEAN, settings.max_body

@@ -40,10 +40,10 @@ async def play(store: str) -> tuple[Stats, list[Entry], int]:
         exchange = await cache.begin(Exchange(one.request))
         if exchange.response is None and exchange.status:
             headers = Headers(one.response_headers)
-            if capture := cache.keeper.watch(exchange, one.status, headers):
+            if capture := cache.storing.watch(exchange, one.status, headers):
                 capture(one.response_body)
-            cache.keeper.finish(exchange, headers, one.response_body, Ending.CLEAN)
-            await cache.keeper.finished()
+            cache.storing.finish(exchange, headers, one.response_body, Ending.CLEAN)
+            await cache.storing.finished()
         elif exchange.entry is not None:
             seen += exchange.entry.input_tokens + exchange.entry.output_tokens
     await cache.store.flushed()

@@ -29,7 +29,7 @@ from mitmproxy_ai_cache import cli
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.configuration.store_of import store_of
 from mitmproxy_ai_cache.entries.entry import Entry
-from mitmproxy_ai_cache.identity.recorded import key_of
+from mitmproxy_ai_cache.identity.identifier import key_of
 
 pytestmark = pytest.mark.slow
 

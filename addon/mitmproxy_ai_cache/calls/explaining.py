@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ..configuration.settings import Settings
 from ..explain import Miss, lines
 from ..identity.isolation import Isolation
 from ..protocols.base import Call
 from ..stores import Store
 from .exchange import Exchange
-from .policy import namespace
 from .workers import OffLoop, Shelf
 
 logger = logging.getLogger("ai-cache")
@@ -23,8 +21,7 @@ _TIME = 30.0
 class Explainer:
     """Says what is recorded that is nearest to a request that missed, and where it differs."""
 
-    def __init__(self, settings: Settings, store: Store, work: OffLoop) -> None:
-        self._settings = settings
+    def __init__(self, store: Store, work: OffLoop) -> None:
         self._store = store
         self._work = work
         self._recorded: Shelf | None = None
@@ -39,14 +36,7 @@ class Explainer:
             async with asyncio.timeout(_TIME), self._one_at_a_time:
                 if self._recorded is None:
                     self._recorded = self._work.shelf([entry async for entry in self._store.entries()])
-                miss = Miss(
-                    exchange.request,
-                    call,
-                    self._settings.key_rules,
-                    namespace(self._settings, exchange.request),
-                    exchange.key,
-                    exchange.reason,
-                )
+                miss = Miss(exchange.request, call, exchange.namespace, exchange.key, exchange.reason)
                 return lines(await self._recorded.explain(miss))
         except Exception as error:
             # An explanation is a courtesy: without it the miss is a miss all the same.

@@ -11,9 +11,6 @@ from .exchange import Exchange
 
 STORED = "stored"
 
-GIVEN_UP = "store-dropped"
-"""Why an answer is not stored that the store did not take, or could not write."""
-
 
 class Outcomes:
     """Is told of each call once, at its end. This one does nothing with it: subclasses override what they want to know.

@@ -6,20 +6,18 @@ import logging
 from dataclasses import dataclass
 
 from ..configuration.settings import Settings
+from ..identity.identifier import NAMESPACE_HEADER
 from ..protocols.base import Call, Verdict
 from ..wire import units
 from ..wire.body import Body
 from ..wire.messages import Request
+from .reasons import Reason
 
 logger = logging.getLogger("ai-cache")
 
-TTL_HEADER, NAMESPACE_HEADER = "x-ai-cache-ttl", "x-ai-cache-namespace"
+TTL_HEADER = "x-ai-cache-ttl"
 OUR_HEADERS = (TTL_HEADER, NAMESPACE_HEADER)
 """Request headers that are ours: read, then taken off before forwarding."""
-
-
-UNREAD = ("request-too-large", "uploads-too-large")
-"""Why a request is not read whole, and so cannot be recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def decide(settings: Settings, request: Request, call: Call, control: CacheContr
     return Decision(
         look_up=settings.looks_up and not no_cache,
         keep=settings.stores and not control.no_store,
-        reason="refresh" if refresh else "no-cache" if no_cache else "",
+        reason=Reason.REFRESH if refresh else Reason.NO_CACHE if no_cache else "",
     )
 
 
@@ -86,9 +84,9 @@ def may_collapse(settings: Settings, decision: Decision, control: CacheControl) 
 def _bypass(settings: Settings, request: Request, call: Call) -> str:
     for name, value in settings.bypass_on:
         if name in request.headers and value in ("*", request.headers.get(name)):
-            return "bypass-rule"
+            return Reason.BYPASS_RULE
     if mismatch(request):
-        return "host-mismatch"
+        return Reason.HOST_MISMATCH
     if call.body.kind not in ("json", "multipart", "raw"):
         return why_unrecognised(call.body)
     if call.bypass and not settings.everything:
@@ -120,15 +118,11 @@ def _host_of(authority: str) -> str:
 def why_unrecognised(body: Body) -> str:
     """Why a request to an AI host is no call we know."""
     return {
-        "unseen": "request-streamed",
-        "duplicate-members": "duplicate-members",
-        "undecodable": "undecodable",
-        "too-large": "request-too-large",
-    }.get(body.kind, "not-inference")
-
-
-def namespace(settings: Settings, request: Request) -> str:
-    return request.headers.get(NAMESPACE_HEADER) or request.scope or settings.namespace
+        "unseen": Reason.REQUEST_STREAMED,
+        "duplicate-members": Reason.DUPLICATE_MEMBERS,
+        "undecodable": Reason.UNDECODABLE,
+        "too-large": Reason.REQUEST_TOO_LARGE,
+    }.get(body.kind, Reason.NOT_INFERENCE)
 
 
 def ttl_of(settings: Settings, request: Request, call: Call) -> float:
@@ -152,4 +146,4 @@ def not_kept(settings: Settings, verdict: Verdict) -> str:
     if not (verdict.whole and verdict.cacheable):
         return verdict.reason
     stops = {reason.lower() for reason in verdict.stop}
-    return "stop-reason" if stops & settings.skip_stop_reasons else ""
+    return Reason.STOP_REASON if stops & settings.skip_stop_reasons else ""

@@ -13,6 +13,7 @@ from ..protocols.base import Call, json_response
 from ..redact.entries import hidden_url
 from ..wire.messages import Request, Response
 from .exchange import Exchange
+from .reasons import Reason
 
 MISS_STATUS = 424
 """Failed Dependency. SDKs do not retry it, and applications do not take it for a missing model."""
@@ -33,19 +34,19 @@ def of_no_call(settings: Settings, request: Request, on_ai_host: bool, allowed: 
         return None
     if settings.mode == "replay" and on_ai_host:
         message = "ai-cache replay: this is no AI call, and nothing leaves the machine."
-        return Refusal("side-traffic", "ai_cache_replay", message)
+        return Refusal(Reason.SIDE_TRAFFIC, "ai_cache_replay", message)
     if settings.mode == "replay":
         message = (
             f"ai-cache replay: {request.host} is no AI host, and the network is not touched. "
             f"If it is one, add ai_cache_hosts={request.host} and record again; to let it through add "
             f"--allow-host {request.host}."
         )
-        return Refusal("not-an-ai-host", "ai_cache_replay", message)
+        return Refusal(Reason.NOT_AN_AI_HOST, "ai_cache_replay", message)
     if settings.fail_mode == "error" and not on_ai_host:
         message = (
             f"ai-cache: {request.method} {hidden_url(request.url)} is no AI call, and ai_cache_fail_mode is error."
         )
-        return Refusal("not-an-ai-call", "ai_cache_not_an_ai_call", message)
+        return Refusal(Reason.NOT_AN_AI_CALL, "ai_cache_not_an_ai_call", message)
     return None
 
 
@@ -90,9 +91,11 @@ def too_large() -> Response:
 def bypass_message(mode: str, reason: str) -> str:
     """Why a call that is not looked up cannot be answered."""
     message = f"ai-cache {mode}: this request cannot be answered from the store ({reason})."
-    mend = {
-        "request-too-large": " It is larger than ai_cache_max_body; raise that option, and record again.",
-        "uploads-too-large": " Requests that are being sent hold all of ai_cache_max_pending; raise it, or send fewer.",
-        "no-credential": " It does not say whose it is (ai_cache_isolate); send a key, or see ai_cache_keyless_hosts.",
+    mend: dict[str, str] = {
+        Reason.REQUEST_TOO_LARGE: " It is larger than ai_cache_max_body; raise that option, and record again.",
+        Reason.UPLOADS_TOO_LARGE: " Requests that are being sent hold all of ai_cache_max_pending; raise it, or send "
+        "fewer.",
+        Reason.NO_CREDENTIAL: " It does not say whose it is (ai_cache_isolate); send a key, or see "
+        "ai_cache_keyless_hosts.",
     }
     return message + mend.get(reason, "")

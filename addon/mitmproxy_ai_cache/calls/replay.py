@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ..entries.entry import Entry, short_key
 from ..wire.field_syntax import is_value, unfolded
 from ..wire.messages import Headers, Response
+from .reasons import Status
 
 _KEPT = frozenset(
     """
@@ -37,25 +38,25 @@ def response(entry: Entry, extra: Iterable[tuple[str, str]] = ()) -> Response:
 
 
 def status_headers(
-    status: str, key: str = "", reason: str = "", age: float | None = None, ttl: float | None = None
+    status: Status, key: str = "", reason: str = "", age: float | None = None, ttl: float | None = None
 ) -> list[tuple[str, str]]:
     """`X-AI-Cache-*` and RFC 9211 `Cache-Status`."""
-    fields = [("x-ai-cache-status", status)]
-    item = {"HIT": "ai-cache; hit", "STALE": "ai-cache; hit"}.get(status) or f"ai-cache; fwd={_FORWARD[status]}"
+    fields = [("x-ai-cache-status", status.value)]
+    item = "ai-cache; hit" if status in (Status.HIT, Status.STALE) else f"ai-cache; fwd={_FORWARD[status]}"
     if age is not None:
         fields.append(("x-ai-cache-age", str(int(age))))
     if key:
         fields.append(("x-ai-cache-key", short_key(key)))
         item += f'; key="{short_key(key)}"'
     if reason:
-        fields.append(("x-ai-cache-reason", reason))
+        fields.append(("x-ai-cache-reason", str(reason)))
         item += f"; detail={_token(reason)}"
     if ttl is not None:
         item += f"; ttl={int(ttl)}"
     return [*fields, ("cache-status", item)]
 
 
-_FORWARD = {"MISS": "miss", "BYPASS": "bypass", "REFRESH": "request"}
+_FORWARD = {Status.MISS: "miss", Status.BYPASS: "bypass", Status.REFRESH: "request"}
 
 
 def _token(reason: str) -> str:

@@ -1,6 +1,6 @@
 """Sequences: the n-th identical request of a run gets the n-th recorded answer.
 
-The first answer of a sequence is kept under the key itself, the n-th under `KEY-n`. Requests with other keys may come
+Their keys are those of `entries.key_numbers`. Requests with other keys may come
 in any order between them. A run is the life of a proxy, or one test where tests name their scope.
 """
 
@@ -11,20 +11,6 @@ from dataclasses import dataclass
 
 _REMEMBERED = 100_000
 """Keys whose place in their sequence is known; who asks more begins those used longest ago anew."""
-
-
-def nth(key: str, number: int) -> str:
-    """The key of the n-th answer, n >= 1."""
-    return key if number <= 1 else f"{key}-{number}"
-
-
-def base(key: str) -> str:
-    """The key of the sequence's first answer."""
-    return key.partition("-")[0]
-
-
-def number(key: str) -> int:
-    return int(key.partition("-")[2] or 1)
 
 
 @dataclass(slots=True)

@@ -11,9 +11,10 @@ from ..cassettes.leaks import HoldsSecret, unwritten
 from ..configuration.settings import Settings
 from ..entries import usage
 from ..entries.entry import Entry, tokens_of
+from ..entries.key_numbers import base, nth, number
 from ..identity.key import counting_headers, public_query
 from ..protocols.base import Answer, Call, Ending, Verdict
-from ..redact import Pattern
+from ..redact import Pattern, credentials_of
 from ..redact.entries import hidden
 from ..stores import Store, StoreError
 from ..stores.cassettes.store import CassetteStore
@@ -22,17 +23,18 @@ from ..wire.field_syntax import FINAL, is_value
 from ..wire.messages import Headers, Request
 from . import gate, policy, replay
 from .capture import Capture
-from .exchange import Exchange
+from .exchange import Exchange, Forwarded
 from .flight import Flights, LiveStream
-from .outcomes import GIVEN_UP, Outcomes
-from .sequences import Sequences, base, nth, number
+from .outcomes import STORED, Outcomes
+from .reasons import Reason, Status
+from .sequences import Sequences
 from .workers import LARGE, Failed, OffLoop
 
 logger = logging.getLogger("ai-cache")
 
 
-class Keeper:
-    """Keeps in `store` what proved complete, and tells those who wait for it. `run` names the life of this proxy."""
+class Storing:
+    """Puts into `store` what proved complete, and tells those who wait for it. `run` names the life of this proxy."""
 
     def __init__(
         self, settings: Settings, store: Store, outcomes: Outcomes, sequences: Sequences, run: str, work: OffLoop
@@ -52,19 +54,21 @@ class Keeper:
 
     def watch(self, exchange: Exchange, status: int, headers: Headers) -> Capture | None:
         """The tee for this answer, or None where nothing of it will be kept."""
-        exchange.status_code = status
-        exchange.first_byte = exchange.seconds()
+        exchange.forwarded = Forwarded(status, exchange.seconds(), self._tee(exchange, status, headers))
+        return exchange.capture
+
+    def _tee(self, exchange: Exchange, status: int, headers: Headers) -> Capture | None:
         call = exchange.call
         if not exchange.key or call is None:
             return None
-        worth = exchange.decision.keep and (status == 200 or (self.settings.records and status in FINAL))
+        worth = exchange.decided.decision.keep and (status == 200 or (self.settings.records and status in FINAL))
         if worth and exchange.flight is not None and call.stream:
             stream = LiveStream(self.settings.max_body, _live_headers(headers))
-            exchange.capture = stream
             self.flights.streams(exchange.flight, stream)
-        elif worth or (status in (400, 404) and call.protocol.names(call)):
-            exchange.capture = Capture(self.settings.max_body)
-        return exchange.capture
+            return stream
+        if worth or (status in (400, 404) and call.protocol.names(call)):
+            return Capture(self.settings.max_body)
+        return None
 
     def finish(
         self, exchange: Exchange, headers: Headers, body: bytes | None, ending: Ending, why_not: str = ""
@@ -73,20 +77,20 @@ class Keeper:
 
         `body` is None where it was not captured; `why_not` says why it must not be kept.
         """
-        exchange.ended = time.monotonic()
+        exchange.end()
         if not why_not and body is not None and _is_short(exchange, headers, body):
-            why_not = "truncated"
+            why_not = Reason.TRUNCATED
         whole = ending is not Ending.ABORTED
         if exchange.capture is not None and (whole or not isinstance(exchange.capture, LiveStream)):
             exchange.capture.close(whole)
-        if exchange.status == "STALE" and exchange.entry is not None:
+        if exchange.status is Status.STALE and exchange.entry is not None:
             self.land(exchange, exchange.entry)  # whoever waits is not sent to a provider that fails, either
             self.outcomes.hit(exchange)
         elif body is None or why_not or not exchange.key:
             reason = why_not or self._why_uncaptured(exchange)
-            if reason == "too-large" and self.settings.records:
+            if reason == Reason.TOO_LARGE and self.settings.records:
                 self.outcomes.unrecordable(exchange.request, reason)
-            hopeless = why_not not in ("", "truncated")  # what broke off may not break off again
+            hopeless = why_not not in ("", Reason.TRUNCATED)  # what broke off may not break off again
             self.fail(exchange, whole=whole, hopeless=hopeless, left=exchange.left)
             self._ask_again(exchange)
             self.outcomes.forwarded(exchange, reason)
@@ -109,9 +113,9 @@ class Keeper:
             logger.error("ai-cache: an answer could not be judged", exc_info=error)
 
     def _why_uncaptured(self, exchange: Exchange) -> str:
-        if exchange.status == "BYPASS" or not exchange.decision.keep:
-            return "no-store" if exchange.control.no_store else ""
-        return f"status-{exchange.status_code}" if exchange.status_code else "no-answer"
+        if exchange.status is Status.BYPASS or not exchange.decided.decision.keep:
+            return Reason.NO_STORE if exchange.decided.control.no_store else ""
+        return f"status-{exchange.status_code}" if exchange.status_code else Reason.NO_ANSWER
 
     async def _judge_and_keep(self, exchange: Exchange, headers: Headers, body: bytes, ending: Ending) -> None:
         await asyncio.sleep(0)  # tasks are eager: let the last chunk go first
@@ -126,10 +130,10 @@ class Keeper:
             # What a gate stumbles over is no answer to keep.
             logger.error("ai-cache: an answer could not be judged and is not kept", exc_info=error)
             self.fail(exchange, hopeless=True)
-            self.outcomes.forwarded(exchange, "unjudgeable")
+            self.outcomes.forwarded(exchange, Reason.UNJUDGEABLE)
             return
         self._forget_issuer(call, answer)
-        reason = policy.not_kept(self.settings, verdict) if exchange.decision.keep else "no-store"
+        reason = policy.not_kept(self.settings, verdict) if exchange.decided.decision.keep else Reason.NO_STORE
         if reason:
             self.fail(exchange, whole=verdict.whole, hopeless=verdict.whole, left=exchange.left)
             self._ask_again(exchange)
@@ -137,16 +141,17 @@ class Keeper:
             return
         entry = entry_of(exchange, call, headers, answer, verdict, self.settings, self.run, issued)
         if self.settings.sequences:
+            credentials = credentials_of(exchange.sent)
             try:
-                entry = await self._without_secrets(entry, exchange.credentials)
-                stored = await self._record(entry, exchange.credentials)
+                entry = await self._without_secrets(entry, credentials)
+                stored = await self._record(entry, credentials)
             except Failed as failure:
                 self._not_kept(exchange, failure)
                 return
         else:
             stored = await self._put(entry)
         self.land(exchange, entry)
-        self.outcomes.forwarded(exchange, "stored" if stored else GIVEN_UP, entry)
+        self.outcomes.forwarded(exchange, STORED if stored else Reason.STORE_DROPPED, entry)
         if stored and self.settings.mode == "refresh" and number(entry.key) == 1:
             await self._forget_tail(entry, self.sequences_of(exchange))
 
@@ -260,9 +265,9 @@ def judge(
     try:
         decoded = content_coding.decode(body, headers.get("content-encoding"), limit)
     except content_coding.UnknownCoding:
-        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", "unknown-coding"), ""
+        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", Reason.UNKNOWN_CODING), ""
     except content_coding.TooLarge:
-        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", "too-large"), ""
+        return Answer(status, content_type, b"", ending), Verdict(False, False, "raw", Reason.TOO_LARGE), ""
     if not decoded.complete and ending is Ending.CLEAN:
         ending = Ending.ABORTED
     answer = Answer(status, content_type, decoded.body, ending)
@@ -294,18 +299,18 @@ def entry_of(
         request=call.body.raw,
         request_headers=_request_headers(call, request, settings.key_rules.headers),
         cacheable=verdict.cacheable and not call.bypass,
-        redacted=exchange.redacted,
+        redacted=exchange.reading is not None and exchange.reading.redacted,
         protocol=call.protocol.name,
         model=call.model,
         method=request.method,
         url=request.url + (f"?{query}" if query else ""),
         stream=call.stream,
         live=call.live,
-        namespace=policy.namespace(settings, request),
+        namespace=exchange.namespace,
         run=run,
         issued=issued,
         **tokens_of(verdict.usage if verdict.usage.total else usage.from_headers(headers)),
-        first_byte=exchange.first_byte,
+        first_byte=exchange.forwarded.first_byte if exchange.forwarded is not None else 0.0,
         total=exchange.seconds(),
     )
 

@@ -12,18 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from .. import protocols
 from ..entries.entry import Entry
 from ..explain import Difference, Miss, Recorded
-from ..identity.key import KeyRules
-from ..identity.recorded import request_of
-from ..protocols import Registry
-from ..wire import body as bodies
+from ..identity.identifier import Identifier
 from . import json_text
 from .answer import readable
 from .json_text import Json, NotExact
 
-_ANY_SIZE = 1 << 31
 _MOST = 2000
 """Lines of an answer that are compared: beyond them a diff takes seconds, and nobody reads on."""
 _LONG = 200
@@ -60,10 +55,10 @@ class Change:
         return not (self.request or self.other_request or self.fields or self.answer)
 
 
-def compare(before: Entry, after: Entry, rules: KeyRules, registry: Registry) -> Change:
-    """`rules` are those that keys are made by: what they leave out is no difference."""
+def compare(before: Entry, after: Entry, identifier: Identifier) -> Change:
+    """`identifier` makes the keys: what its rules leave out is no difference."""
     fields = [(name, str(getattr(before, name)).lower(), str(getattr(after, name)).lower()) for name in _FIELDS]
-    explanation = Recorded([before], registry).explain(_asked(after, rules, registry))
+    explanation = Recorded([before], identifier).explain(_asked(after, identifier))
     other = explanation.verdict == "nothing-comparable"
     # What stands among the differences of the request already is not said twice.
     said = {difference.path for difference in explanation.differences}
@@ -81,11 +76,9 @@ def of_new(entry: Entry) -> Change:
     return Change(answer=tuple(f"+{line}" for line in lines_of(entry)))
 
 
-def _asked(entry: Entry, rules: KeyRules, registry: Registry) -> Miss:
-    request = request_of(entry)
-    body = bodies.read(request, _ANY_SIZE)
-    call = registry.recognise(request, body) if entry.protocol != protocols.ANYTHING.name else None
-    return Miss(request, call, rules, entry.namespace)
+def _asked(entry: Entry, identifier: Identifier) -> Miss:
+    stored = identifier.stored(entry)
+    return Miss(stored.request, stored.call, stored.namespace)
 
 
 def _diff(before: list[str], after: list[str]) -> Iterator[str]:

@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .. import protocols
 from ..cassettes import changes, file, names, parts
 from ..cassettes.changes import Change
 from ..cassettes.file import BrokenCassette
@@ -21,6 +20,7 @@ from ..configuration.settings import Settings, SettingsError
 from ..entries.entry import Entry
 from ..explain import Difference
 from ..explain.shown import printable
+from ..identity.identifier import Identifier
 from ..stores import CASSETTES
 from ..system import foreign_files
 from . import cassettes, project
@@ -126,7 +126,7 @@ class _Comparison:
 
     def run(self, settings: Settings) -> tuple[list[Recording], Counter[str]]:
         """The recordings by scope and file, and how many parts came and went."""
-        registry = protocols.standard(settings.no_done_hosts)
+        identifier = Identifier(settings.identity)
         recordings: list[Recording] = []
         part_counts: Counter[str] = Counter()
         with self.repository.contents() as contents:
@@ -136,7 +136,7 @@ class _Comparison:
                 if path.startswith(f"{names.PARTS}/"):
                     part_counts[_status(changed)] += 1
                 elif path.endswith(".json") and not any(word.startswith(".") for word in path.split("/")):
-                    recordings.append(_recording(path, changed, reader, settings, registry))
+                    recordings.append(_recording(path, changed, reader, identifier))
         return sorted(recordings, key=lambda one: (one.scope, one.path)), part_counts
 
 
@@ -144,9 +144,7 @@ def _status(changed: Changed) -> str:
     return "added" if not changed.before else "removed" if not changed.after else "changed"
 
 
-def _recording(
-    path: str, changed: Changed, reader: _Reader, settings: Settings, registry: protocols.Registry
-) -> Recording:
+def _recording(path: str, changed: Changed, reader: _Reader, identifier: Identifier) -> Recording:
     sides: list[Entry | None] = []
     problems = []
     for content, side in ((changed.before, "before"), (changed.after, "now")):
@@ -163,7 +161,7 @@ def _recording(
     name = " ".join(filter(None, (latest.protocol, latest.model)))
     if before is None or after is None:
         return Recording(path, _status(changed), name, changes.of_new(after) if after else Change())
-    return Recording(path, "changed", name, changes.compare(before, after, settings.key_rules, registry))
+    return Recording(path, "changed", name, changes.compare(before, after, identifier))
 
 
 class _Reader:

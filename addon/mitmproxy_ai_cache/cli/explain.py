@@ -13,6 +13,7 @@ from pathlib import Path
 from ..calls.cache import Cache
 from ..calls.exchange import Exchange
 from ..calls.outcomes import Outcomes
+from ..calls.reasons import Reason, Status
 from ..configuration.settings import Settings, SettingsError
 from ..configuration.store_of import directory_of, store_of
 from ..entries.entry import short_key
@@ -147,7 +148,7 @@ def _say(asked: Asked, exchange: Exchange, explanation: Sequence[str], place: st
     if exchange.call is None and exchange.reason in _NOT_OURS:
         count.others[f"no AI call: {one_line(asked.request.host)}"] += 1
         return
-    if exchange.reason == "token-endpoint":
+    if exchange.reason == Reason.TOKEN_ENDPOINT:
         count.others["a token endpoint, which a replay answers itself"] += 1
         return
     count.calls += 1
@@ -173,7 +174,7 @@ def _files(store: Store, settings: Settings) -> dict[str, str]:
 
 
 def _why(exchange: Exchange) -> str:
-    if exchange.status == "BYPASS":
+    if exchange.status is Status.BYPASS:
         return f"it cannot be answered from a store: {exchange.reason}"
     return f"no recorded answer ({exchange.reason})"
 

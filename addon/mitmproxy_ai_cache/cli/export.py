@@ -20,7 +20,7 @@ from ..cassettes.file import sequence_of
 from ..configuration.settings import Settings
 from ..configuration.store_of import store_of
 from ..entries.entry import Entry
-from ..identity.recorded import key_of
+from ..identity.identifier import key_of
 from ..interchange.exporting import har, lines
 from ..stores import CASSETTES, Store, StoreError
 from . import stored

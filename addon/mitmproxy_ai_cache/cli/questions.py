@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from ..calls.policy import NAMESPACE_HEADER
 from ..cassettes import file as cassette
 from ..cassettes import names, parts
-from ..identity.recorded import request_of
+from ..identity.identifier import NAMESPACE_HEADER
+from ..identity.stored_request import request_of
 from ..interchange.importing import BrokenRecording, Kept, NotARecording, Skipped, Unusable, read
 from ..interchange.importing.recorded import request as request_from
 from ..wire.messages import Headers, Request

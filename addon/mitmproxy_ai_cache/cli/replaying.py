@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..calls.outcomes import GIVEN_UP
+from ..calls.reasons import Reason, Status
 from ..configuration.settings import Settings
 from ..configuration.store_of import directory_of
 from ..counts.stats import Stats
@@ -93,7 +93,7 @@ def verdict(stats: Stats, store: Store | None, arguments: argparse.Namespace) ->
 def unrecorded(stats: Stats, store: Store | None) -> list[str]:
     """Why this recording fails its run: what was bought and is not there to be replayed."""
     secret = [*stats.unwritten, *(store.unwritten if isinstance(store, CassetteStore) else ())]
-    lost = stats.kept()[1][GIVEN_UP] - len(secret)
+    lost = stats.kept()[1][Reason.STORE_DROPPED] - len(secret)
     kinds = ", ".join(kind for kind, _ in stats.store_failures.most_common() if kind != "secret")
     problems = [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost > 0 else []
     large = stats.not_recordable[:_NAMED] + _more(len(stats.not_recordable) - _NAMED)
@@ -108,7 +108,7 @@ def _of_calls(stats: Stats, min_hits: int) -> Iterator[str]:
     missed = stats.missed
     if missed:
         yield f"{missed} {'call has' if missed == 1 else 'calls have'} no recorded answer"
-    hits = stats.statuses["HIT"]
+    hits = stats.statuses[Status.HIT]
     if hits < min_hits:
         yield f"{hits} {'hit' if hits == 1 else 'hits'}, at least {min_hits} expected (--min-hits)"
 

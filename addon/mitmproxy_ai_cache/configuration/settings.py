@@ -117,6 +117,7 @@ class Settings:
             max_body=self.max_body,
             redact=self.redact,
             key=self.key_rules,
+            hosts=self.hosts,
             no_done_hosts=self.no_done_hosts,
             namespace=self.namespace,
         )

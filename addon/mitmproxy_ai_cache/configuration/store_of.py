@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..identity.recorded import key_of, rules_of
+from ..identity.identifier import key_of, rules_of
 from ..stores import CASSETTES, Store, for_url
 from ..stores.cassettes.store import CassetteStore
 from ..stores.sqlite.own_answers import OwnAnswersStore

@@ -10,6 +10,7 @@ import time
 import orjson
 
 from ..calls.exchange import Exchange
+from ..calls.reasons import Reason
 from ..entries.entry import short_key
 from ..entries.usage import NONE, Usage
 from ..redact.entries import hidden_url
@@ -28,7 +29,7 @@ def text(exchange: Exchange, note: str, usage: Usage = NONE) -> str:
         words.append(one_line(request.host, 80))
     else:
         words += [one_line(request.method, 10), one_line(hidden_url(request.url))]
-    if exchange.reason and exchange.reason != "no-entry":
+    if exchange.reason and exchange.reason != Reason.NO_ENTRY:
         words.append(f"({one_line(exchange.reason)})")
     if exchange.status_code and exchange.status_code != 200:
         words.append(str(exchange.status_code))
@@ -59,7 +60,7 @@ def as_json(exchange: Exchange, note: str, usage: Usage = NONE, saved_seconds: f
         "host": one_line(request.host, 80),
         "url": one_line(hidden_url(request.url)),
         "http_status": exchange.status_code or None,
-        "age_seconds": round(exchange.age, 3) if exchange.entry is not None else None,
+        "age_seconds": round(exchange.answered.age, 3) if exchange.entry is not None else None,
         "total_ms": round(exchange.seconds() * 1000, 3),
         "store_ms": round(exchange.store_seconds * 1000, 3) if exchange.store_seconds else None,
         "saved_seconds": round(saved_seconds, 3) or None,

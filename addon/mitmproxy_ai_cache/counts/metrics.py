@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..calls.reasons import Reason, Status
 from .savings import Labels, Row
 from .stats import Stats
 
@@ -123,7 +124,7 @@ def _calls(stats: Stats) -> Iterator[Any]:
         "ai_cache_collapsed",
         "Calls answered by an identical call in flight.",
         (),
-        [((), stats.reasons.copy().get(("HIT", "collapsed"), 0))],
+        [((), stats.reasons.copy().get((Status.HIT, Reason.COLLAPSED), 0))],
     )
     yield _counter("ai_cache_stored", "Answers that were kept.", (), [((), stats.stored)])
     yield _counter("ai_cache_not_stored", "Answers that were not kept.", ("reason",), _by(stats.not_stored.copy()))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..calls import policy
 from ..calls.exchange import Exchange
+from ..calls.reasons import Status
 from ..configuration.settings import Settings
 from ..identity.isolation import Isolation
 from ..identity.key import counting_headers, public_query
@@ -39,7 +39,7 @@ class Seen(NamedTuple):
     number: int
     at: float
     """Unix time of its end."""
-    status: str
+    status: Status
     """`HIT`, `STALE`, `MISS`, `BYPASS`, `REFRESH`, or empty where something that is no AI call was refused."""
     reason: str
     note: str
@@ -113,10 +113,10 @@ class Recent:
         counts = self._counts
         if not counts or counts[-1].start != step:
             counts.append(Count(step))
-        if status == "HIT" or status == "STALE":
+        if status.from_store:
             counts[-1].hits += 1
             return
-        if status == "MISS" or status == "REFRESH":
+        if status is Status.MISS or status is Status.REFRESH:
             counts[-1].misses += 1
         else:
             counts[-1].others += 1
@@ -177,4 +177,4 @@ def asked_of(exchange: Exchange, settings: Settings, isolation: Isolation) -> As
         call.body.raw,
         authority=request.authority,
     )
-    return Asked(slim, policy.namespace(settings, request))
+    return Asked(slim, exchange.namespace)

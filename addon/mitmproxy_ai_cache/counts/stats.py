@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from ..calls.exchange import Exchange
 from ..calls.flight import LiveStream
-from ..calls.outcomes import GIVEN_UP, Outcomes
+from ..calls.outcomes import STORED, Outcomes
+from ..calls.reasons import Reason, Status
 from ..entries.entry import Entry
 from ..entries.usage import NONE, Usage
 from ..protocols.base import Ending
@@ -115,7 +116,7 @@ class Stats(Outcomes):
         self.ledger.save(row, entry, exchange.request.host, sooner)
         self.recent.add(exchange, "", entry.input_tokens + entry.output_tokens)
         if logger.isEnabledFor(logging.INFO):
-            self._log(exchange, f"age {units.human_duration(exchange.age)}", entry.usage, sooner)
+            self._log(exchange, f"age {units.human_duration(exchange.answered.age)}", entry.usage, sooner)
 
     def followed(self, exchange: Exchange, ending: Ending) -> None:
         """Answered from the stream of an identical call in flight. What that saved is known when the stream has landed:
@@ -123,8 +124,8 @@ class Stats(Outcomes):
         row = self._count(exchange)
         self.recent.add(exchange)
         self._log(exchange, "live" if ending is not Ending.ABORTED else "broke off")
-        if ending is not Ending.ABORTED and exchange.follower is not None:
-            stream = exchange.follower.stream
+        if ending is not Ending.ABORTED and exchange.answered.follower is not None:
+            stream = exchange.answered.follower.stream
             if stream.landed is not None:
                 self._saved_by_following(exchange, row, stream.landed)
             else:
@@ -136,16 +137,16 @@ class Stats(Outcomes):
     def forwarded(self, exchange: Exchange, kept: str, entry: Entry | None = None) -> None:
         """`kept`: `stored`, or why not; `entry`: what the answer came to, if it is one."""
         self._count(exchange)
-        if kept == "stored":
+        if kept == STORED:
             self.stored += 1
             if exchange.scope is not None:
                 exchange.scope.stored += 1
-        elif exchange.status != "BYPASS":
+        elif exchange.status is not Status.BYPASS:
             self.not_stored[kept] += 1
-        note = kept if kept in ("stored", "") else f"not stored: {kept}"
+        note = kept if kept in (STORED, "") else f"not stored: {kept}"
         usage = entry.usage if entry is not None else NONE
         self.recent.add(exchange, note, usage.total)
-        self._log(exchange, "" if exchange.status == "BYPASS" else note, usage)
+        self._log(exchange, "" if exchange.status is Status.BYPASS else note, usage)
         if entry is not None and isinstance(exchange.capture, LiveStream):
             stream = exchange.capture
             stream.landed = replace(entry, body=b"", request=b"")
@@ -155,8 +156,8 @@ class Stats(Outcomes):
 
     def unrecordable(self, request: Request, reason: str) -> None:
         """A call that is too large to record. `reason`: `too-large` is its answer, all others are its request."""
-        what = "its answer is" if reason == "too-large" else "its request is"
-        option = "ai_cache_max_pending" if reason == "uploads-too-large" else "ai_cache_max_body"
+        what = "its answer is" if reason == Reason.TOO_LARGE else "its request is"
+        option = "ai_cache_max_pending" if reason == Reason.UPLOADS_TOO_LARGE else "ai_cache_max_body"
         if len(self.not_recordable) < _EXPLAINED:
             url = one_line(request.url, 200)
             self.not_recordable.append(f"{request.method} {url}: {what} too large to record; raise {option}")
@@ -180,7 +181,7 @@ class Stats(Outcomes):
         else:
             _count_bounded(self.refused, exchange.request.host)
         self.recent.add(exchange, "refused")
-        level = logging.INFO if exchange.reason == "side-traffic" else logging.WARNING
+        level = logging.INFO if exchange.reason == Reason.SIDE_TRAFFIC else logging.WARNING
         if self.json_lines:  # an explanation shows parts of requests: the report has it
             line, explanation = log_line.as_json(exchange, "refused"), ()
         logger.log(level, "%s", "\n  ".join([line, *explanation]))
@@ -237,16 +238,16 @@ class Stats(Outcomes):
     def totals(self) -> Totals:
         """With dollars, for which the prices are read where that is still to do: half a second."""
         saved = self.ledger.saved()
-        collapsed = self.reasons["HIT", "collapsed"]
-        hits, stale, misses = self.statuses["HIT"], self.statuses["STALE"], self.statuses["MISS"]
+        collapsed = self.reasons[Status.HIT, Reason.COLLAPSED]
+        hits, stale, misses = self.statuses[Status.HIT], self.statuses[Status.STALE], self.statuses[Status.MISS]
         refused = self.missed + self.refused.total()
-        others = self.statuses["REFRESH"], self.statuses["BYPASS"]
+        others = self.statuses[Status.REFRESH], self.statuses[Status.BYPASS]
         return Totals(self.calls, hits, stale, collapsed, misses, *others, self.kept()[0], refused, saved)
 
     def kept(self) -> tuple[int, Counter[str]]:
         """How many answers are stored, and why others are not; as far as the store has got with writing."""
-        lost = min(self.stored, max(0, self.dropped() - self.not_stored[GIVEN_UP]))
-        return self.stored - lost, self.not_stored + Counter({GIVEN_UP: lost})
+        lost = min(self.stored, max(0, self.dropped() - self.not_stored[Reason.STORE_DROPPED]))
+        return self.stored - lost, self.not_stored + Counter({Reason.STORE_DROPPED: lost})
 
     def summary(self) -> list[str]:
         """A few lines for a person."""
@@ -254,7 +255,7 @@ class Stats(Outcomes):
             return ["no AI calls seen", *self._aside()]
         counts = ", ".join(
             f"{self.statuses[name]} {name}"
-            for name in ("HIT", "MISS", "BYPASS", "REFRESH", "STALE")
+            for name in (Status.HIT, Status.MISS, Status.BYPASS, Status.REFRESH, Status.STALE)
             if self.statuses[name]
         )
         stored, not_stored = self.kept()
@@ -266,7 +267,7 @@ class Stats(Outcomes):
         lines += [
             f"  {status} {reason}: {count}"
             for (status, reason), count in self.reasons.most_common()
-            if reason != "no-entry"
+            if reason != Reason.NO_ENTRY
         ]
         lines += [f"  not stored, {reason}: {count}" for reason, count in not_stored.most_common()]
         if self.store_failures:
@@ -303,10 +304,10 @@ class Stats(Outcomes):
         stored, not_stored = self.kept()
         return {
             "calls": self.calls,
-            "statuses": dict(self.statuses),
+            "statuses": {str(status): count for status, count in self.statuses.items()},
             "reasons": {f"{status} {reason}": count for (status, reason), count in self.reasons.items()},
             "stored": stored,
-            "not_stored": dict(not_stored),
+            "not_stored": {str(reason): count for reason, count in not_stored.items()},
             "too_large": list(self.not_recordable),
             "store_failures": dict(self.store_failures),
             "saved": self.totals().saved.as_json(),

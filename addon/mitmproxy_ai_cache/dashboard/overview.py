@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..calls.reasons import Status
 from ..counts.counted import CountedCache
 from ..counts.recent_calls import STEP, Seen
 from ..counts.savings import dollars
@@ -99,10 +100,12 @@ class Row:
 
 
 def row(seen: Seen) -> Row:
-    kind = {"HIT": "hits", "STALE": "hits", "MISS": "misses", "REFRESH": "misses"}.get(seen.status, "others")
+    kind = {Status.HIT: "hits", Status.STALE: "hits", Status.MISS: "misses", Status.REFRESH: "misses"}.get(
+        seen.status, "others"
+    )
     if seen.note == "refused" or seen.code >= 400:
         kind = "bad"
-    has_entry = seen.status in ("HIT", "STALE") or seen.note == "stored"
+    has_entry = seen.status.from_store or seen.note == "stored"
     return Row(
         seen,
         kind,

@@ -6,14 +6,12 @@ import asyncio
 import glob
 from dataclasses import replace
 
-from ..calls.workers import LARGE
 from ..counts.counted import CountedCache
 from ..counts.recent_calls import Asked
 from ..entries.entry import Entry
 from ..entries.selection import Selection
 from ..explain import Explanation, Miss
 from ..redact import redact
-from ..wire import body as bodies
 from .shown import Raw, raw
 
 _ENTRIES, _BYTES = 1000, 64 << 20
@@ -31,10 +29,7 @@ async def explanation(cache: CountedCache, asked: Asked, key: str, reason: str, 
     entries = await _entries(cache, key, Selection(host=glob.escape(asked.request.host), before=at))
     if not entries:
         entries = await _entries(cache, key, Selection(before=at))
-    call = None
-    if len(asked.request.body or b"") < LARGE:
-        call = cache.registry.recognise(asked.request, bodies.read(asked.request, LARGE))
-    miss = Miss(asked.request, call, cache.settings.key_rules, asked.namespace, key, reason)
+    miss = Miss(asked.request, None, asked.namespace, key, reason)
     shelf = cache.off_loop.shelf(entries)
     try:
         return await shelf.explain(miss), len(entries)

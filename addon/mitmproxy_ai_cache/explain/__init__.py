@@ -1,7 +1,7 @@
 """Why a request finds no recorded answer: the nearest recorded request, and what differs.
 
-    recorded = Recorded(entries)                      # once
-    explanation = recorded.explain(Miss(request, call, rules, namespace, key, reason))
+    recorded = Recorded(entries, identifier)          # once
+    explanation = recorded.explain(Miss(request, call, namespace, key, reason))
     message = "\\n".join(lines(explanation))
 
 An explanation shows parts of recorded requests. Show it only to those who may read them: where entries are isolated,

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..entries.entry import Entry
-from ..identity.key import KeyRules
-from ..protocols import Registry
+from ..entries.key_numbers import base
+from ..identity.identifier import Identifier
+from ..identity.rules import IdentityRules
 from ..protocols.base import Call
 from ..wire.messages import Request
 from .compare import Change
 from .hints import hints
-from .recorded import Index, Kept, Nearest, base_key
+from .recorded import Index, Kept, Nearest
 from .shown import ABSENT, is_secret_header, name_of, one_value, pair
-from .side import Side, sent_side
+from .side import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,8 @@ class Miss:
     """A request that found no answer."""
 
     request: Request
-    call: Call | None
-    """What the registry made of it; None for an exchange of no known protocol."""
-    rules: KeyRules
+    call: Call | None = None
+    """What it is, where that is known already."""
     namespace: str = ""
     key: str = ""
     """The key that was looked up, with the number of the sample. Without it one recorded under it is not told apart
@@ -77,11 +77,15 @@ class Recorded:
     """The recorded requests. Made once, asked often; making it parses nothing."""
 
     def __init__(
-        self, entries: Iterable[Entry], registry: Registry | None = None, hide: Callable[[Entry], Entry] | None = None
+        self,
+        entries: Iterable[Entry],
+        identifier: Identifier | None = None,
+        hide: Callable[[Entry], Entry] | None = None,
     ) -> None:
-        """`registry` is the one requests are recognised with, the standard one by default. `hide` gives an entry whose
-        request has placeholders for what today's rules find, where the requests that are asked about have."""
-        self._index = Index(entries, registry, hide)
+        """`identifier` is the one whose keys missed, that of the default settings by default. `hide` gives an entry
+        whose request has placeholders for what today's rules find, where the requests that are asked about have."""
+        self._identifier = identifier or Identifier(IdentityRules())
+        self._index = Index(entries, self._identifier, hide)
 
     def prepare(self) -> None:
         """Do at once what questions would do bit by bit: 7 ms a MB of recorded requests. For a thread of its own."""
@@ -89,11 +93,12 @@ class Recorded:
 
     def explain(self, miss: Miss) -> Explanation:
         """What is recorded that comes nearest to `miss`. With 10,000 entries of 90 kB: 55 ms, the first ones 130 ms."""
-        sent = sent_side(miss.request, miss.call, miss.rules, miss.namespace)
+        identified = self._identifier.asked(miss.request, miss.namespace, miss.key, miss.call)
+        sent = Side(identified, self._identifier.rules.key)
         asked = " ".join(filter(None, (sent.call.protocol.name, sent.call.model, f"at {miss.request.host}")))
         if not self._index.by_key:
             return Explanation("nothing-recorded", asked)
-        if miss.key and (same := self._index.by_key.get(base_key(miss.key))):
+        if miss.key and (same := self._index.by_key.get(base(miss.key))):
             return _under_this_key(asked, same, miss.reason)
         nearest = self._index.nearest(sent)
         if nearest is None or not _is_comparable(nearest, sent):
@@ -103,7 +108,7 @@ class Recorded:
     def _nearest(self, asked: str, nearest: Nearest, sent: Side, miss: Miss) -> Explanation:
         kept, changes = nearest.kept, nearest.comparison.changes
         if not changes:
-            same = self._index.by_key[base_key(kept.entry.key)]
+            same = self._index.by_key[base(kept.entry.key)]
             if not miss.key:
                 return _under_this_key(asked, same, miss.reason)
             return Explanation("other-scope", asked, kept.entry.key, kept.name, len(same))

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from .. import protocols
 from ..entries.entry import Entry
-from ..identity.recorded import address
-from ..protocols import Registry
+from ..entries.key_numbers import base
+from ..identity.identifier import Identifier
+from ..identity.stored_request import address
 from .compare import Comparison, compare
-from .side import Side, recorded_side
+from .side import Side
 
 _HASHES = 64
 """Hashes of a sketch: the smallest ones of all its strings (a bottom-k sketch; Cohen and Kaplan, 2007)."""
@@ -64,9 +64,9 @@ class Index:
     """Recorded requests by protocol and by place."""
 
     def __init__(
-        self, entries: Iterable[Entry], registry: Registry | None = None, hide: Callable[[Entry], Entry] | None = None
+        self, entries: Iterable[Entry], identifier: Identifier, hide: Callable[[Entry], Entry] | None = None
     ) -> None:
-        self.registry = registry or protocols.standard()
+        self.identifier = identifier
         self._hide = hide
         self.by_protocol: dict[str, list[Kept]] = defaultdict(list)
         self.by_key: dict[str, list[Kept]] = defaultdict(list)
@@ -78,7 +78,7 @@ class Index:
             numbers[entry.protocol, entry.model] += 1
             kept = Kept(entry, host.lower(), path, numbers[entry.protocol, entry.model])
             self.by_protocol[entry.protocol].append(kept)
-            self.by_key[base_key(entry.key)].append(kept)
+            self.by_key[base(entry.key)].append(kept)
             self._by_place[kept.host, kept.path].append(kept)
 
     def prepare(self) -> None:
@@ -95,7 +95,7 @@ class Index:
                 break
             read += len(kept.entry.request) + len(sent.body[1])
             entry = self._hide(kept.entry) if self._hide is not None else kept.entry
-            side = recorded_side(entry, sent, self.registry)
+            side = Side(self.identifier.stored(entry, sent.request), sent.rules)
             found = Nearest(kept, side, compare(side, sent))
             if best is None or found.comparison.distance < best.comparison.distance:
                 best = found
@@ -196,8 +196,3 @@ class _Windows:
     def found_in(self, body: bytes) -> int:
         begin = sum([body[at] == window for at, window in self._from_begin])
         return begin + sum([body[at] == window for at, window in self._from_end])
-
-
-def base_key(key: str) -> str:
-    """The key without the number of the sample."""
-    return key.partition("-")[0]

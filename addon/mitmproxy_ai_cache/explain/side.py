@@ -11,27 +11,32 @@ from typing import Any
 
 import orjson
 
-from ..entries.entry import Entry
 from ..identity.canonical import DROP, Rules
+from ..identity.identifier import Identified
 from ..identity.key import KeyRules, body_bytes, fingerprint, header_lines, public_query, target_of
-from ..identity.recorded import address
-from ..protocols import ANYTHING, Registry
 from ..protocols.base import Call
-from ..wire import body as bodies
 from ..wire.json_body import Json
-from ..wire.messages import Headers, Request
-
-_ANY_SIZE = 1 << 31
+from ..wire.messages import Request
 
 
 @dataclass(frozen=True)
 class Side:
-    """A request, the call it is, and the rules its key is made by. Computed as it is asked for: most never are."""
+    """A call and the rules its key is made by. What counts of it is computed as it is asked for: most never is."""
 
-    request: Request
-    call: Call
+    identified: Identified
     rules: KeyRules
-    namespace: str = ""
+
+    @property
+    def request(self) -> Request:
+        return self.identified.request
+
+    @property
+    def call(self) -> Call:
+        return self.identified.call
+
+    @property
+    def namespace(self) -> str:
+        return self.identified.namespace
 
     @cached_property
     def target(self) -> list[bytes]:
@@ -97,25 +102,3 @@ def _kept(items: list[Json], rules: Rules) -> list[int]:
         if below is None or below.rewrite is None or below.rewrite(item) is not DROP:
             kept.append(index)
     return kept
-
-
-def recorded_side(entry: Entry, sent: Side, registry: Registry) -> Side:
-    """The request of `entry`. An entry does not keep its Host header: it is the one of `sent` where the host is."""
-    scheme, host, port, path, query = address(entry.url, sent.request)
-    headers = list(entry.request_headers)
-    authority = ""
-    if (scheme, host.lower(), port) == (sent.request.scheme, sent.request.host.lower(), sent.request.port):
-        authority = sent.request.authority
-        headers += [(name, value) for name, value in sent.request.headers if name.lower() == "host"]
-    else:
-        headers.append(("host", host))
-    request = Request(
-        entry.method, scheme, host, port, path, query, Headers(headers), entry.request, authority=authority
-    )
-    body = bodies.read(request, _ANY_SIZE)
-    call = registry.recognise(request, body) if entry.protocol != ANYTHING.name else None
-    return Side(request, call or ANYTHING.recognise(request, body), sent.rules, entry.namespace)
-
-
-def sent_side(request: Request, call: Call | None, rules: KeyRules, namespace: str) -> Side:
-    return Side(request, call or ANYTHING.recognise(request, bodies.read(request, _ANY_SIZE)), rules, namespace)

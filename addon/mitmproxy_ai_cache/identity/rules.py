@@ -23,6 +23,8 @@ class IdentityRules:
     """Bytes of a request body that are read at most."""
     redact: tuple[Pattern, ...] = ()
     key: KeyRules = field(default_factory=KeyRules)
+    hosts: tuple[str, ...] = ()
+    """AI hosts beside those that are known."""
     no_done_hosts: tuple[str, ...] = ()
     namespace: str = ""
     """That of requests that name none."""

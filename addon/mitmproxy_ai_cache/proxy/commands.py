@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from mitmproxy import addonmanager, ctx, exceptions, flow, http
 from mitmproxy.log import ALERT
 
-from ..calls import policy
 from ..calls.exchange import Exchange
+from ..calls.reasons import Status
 from ..counts import log_line
 from ..counts.counted import CountedCache
 from ..explain import lines
@@ -24,11 +24,11 @@ METADATA = "ai_cache"
 """Of a flow: its status, reason, key and namespace, for other scripts too. It is written to files with the flow."""
 
 _MARKS = {
-    "HIT": ":green_circle:",
-    "STALE": ":orange_circle:",
-    "MISS": ":large_blue_circle:",
-    "REFRESH": ":large_blue_circle:",
-    "BYPASS": ":white_circle:",
+    Status.HIT: ":green_circle:",
+    Status.STALE: ":orange_circle:",
+    Status.MISS: ":large_blue_circle:",
+    Status.REFRESH: ":large_blue_circle:",
+    Status.BYPASS: ":white_circle:",
 }
 
 
@@ -48,10 +48,10 @@ class Commands:
     def note(self, flow: http.HTTPFlow, exchange: Exchange, cache: CountedCache) -> None:
         """Tell other scripts, and those who look at `flow`, what became of it."""
         flow.metadata[METADATA] = {
-            "status": exchange.status,
-            "reason": exchange.reason,
+            "status": exchange.status.value,
+            "reason": str(exchange.reason),
             "key": exchange.key,
-            "namespace": policy.namespace(cache.settings, exchange.request),
+            "namespace": exchange.namespace,
         }
         if self._somebody_looks:
             flow.marked = flow.marked or _MARKS.get(exchange.status, "")

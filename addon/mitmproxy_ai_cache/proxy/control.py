@@ -115,7 +115,7 @@ class Control:
         if ended is not None:
             await self.over(ended, _WAIT_AT_END)
             if given.get("passed"):
-                await cache.keeper.settle(ended.namespace)
+                await cache.storing.settle(ended.namespace)
         return {
             "mode": cache.settings.mode,
             "namespace": namespace,

@@ -9,6 +9,7 @@ import pytest
 
 from mitmproxy_ai_cache.calls import replay
 from mitmproxy_ai_cache.calls.policy import CacheControl, Decision, decide, mismatch, not_kept, ttl_of, why_unrecognised
+from mitmproxy_ai_cache.calls.reasons import Status
 from mitmproxy_ai_cache.calls.websockets import refusal
 from mitmproxy_ai_cache.configuration.options import MODES
 from mitmproxy_ai_cache.configuration.settings import Settings
@@ -385,7 +386,7 @@ KEY = "0123456789abcdef" * 4
     ],
 )  # fmt: skip
 def test_an_answer_says_where_it_came_from(arguments: tuple[Any, ...], expected: dict[str, str]) -> None:
-    assert dict(replay.status_headers(*arguments)) == expected
+    assert dict(replay.status_headers(Status(arguments[0]), *arguments[1:])) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,6 @@
 from __future__ import annotations
 
-import pytest
-
-from mitmproxy_ai_cache.calls import sequences
 from mitmproxy_ai_cache.calls.sequences import Sequences
-
-
-@pytest.mark.parametrize(("number", "key"), [(1, "ab"), (2, "ab-2"), (17, "ab-17")])
-def test_a_key_tells_its_sequence_and_place(number: int, key: str) -> None:
-    assert sequences.nth("ab", number) == key
-    assert (sequences.base(key), sequences.number(key)) == ("ab", number)
 
 
 def test_identical_requests_are_numbered_whatever_comes_between() -> None:

@@ -8,13 +8,12 @@ import threading
 import pytest
 
 from mitmproxy_ai_cache.calls.sequences import Sequences
-from mitmproxy_ai_cache.calls.storing import Keeper
+from mitmproxy_ai_cache.calls.storing import Storing
 from mitmproxy_ai_cache.calls.workers import OffLoop, Pool
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.counts.stats import Stats
 from mitmproxy_ai_cache.entries.entry import Entry
-from mitmproxy_ai_cache.identity.hosts import ai_hosts
-from mitmproxy_ai_cache.protocols import standard
+from mitmproxy_ai_cache.identity.identifier import Identifier
 from mitmproxy_ai_cache.stores import MemoryStore
 from mitmproxy_ai_cache.stores.sieve import Packed
 
@@ -36,10 +35,10 @@ class Watched(MemoryStore):
 def test_what_is_large_is_packed_away_from_the_event_loop(body: bytes, request_body: bytes, on_the_loop: bool) -> None:
     async def main() -> None:
         store, settings = Watched("memory:", 1 << 30), Settings()
-        work = OffLoop(settings, standard(), ai_hosts(), Pool())
-        keeper = Keeper(settings, store, Stats(), Sequences(), "run", work)
+        work = OffLoop(settings, Identifier(settings.identity), Pool())
+        storing = Storing(settings, store, Stats(), Sequences(), "run", work)
         entry = Entry("a" * 64, 1.0, 0, 200, (), "json", body, request=request_body)
-        assert await keeper._put(entry)
+        assert await storing._put(entry)
         assert store.on_the_loop is on_the_loop
         found = await store.get("a" * 64)
         assert found is not None

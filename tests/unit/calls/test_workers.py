@@ -17,14 +17,12 @@ import pytest
 
 from mitmproxy_ai_cache.calls import workers
 from mitmproxy_ai_cache.calls.exchange import Exchange
-from mitmproxy_ai_cache.calls.policy import namespace
 from mitmproxy_ai_cache.calls.storing import judge
 from mitmproxy_ai_cache.calls.workers import TOO_SLOW, cost
 from mitmproxy_ai_cache.cassettes import leaks
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.counts.counted import CountedCache
 from mitmproxy_ai_cache.explain import Miss, Recorded
-from mitmproxy_ai_cache.identity import reading
 from mitmproxy_ai_cache.identity.canonical import parse_path
 from mitmproxy_ai_cache.identity.isolation import Isolation
 from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalise, fingerprint
@@ -100,7 +98,7 @@ def test_a_worker_reads_what_the_event_loop_reads(mode: str) -> None:
 
     async def compare(cache: CountedCache) -> None:
         for name, sent in REQUESTS.items():
-            expected = reading.read(sent, settings.identity, cache.registry, cache.hosts)
+            expected = cache.identifier.read(sent)
             found = await cache.off_loop.read(sent, (b"none",))
             assert (found.request, found.redacted, found.kind) == (expected.request, expected.redacted, expected.kind)
             assert (found.call is None) == (expected.call is None), name
@@ -114,8 +112,9 @@ def test_a_worker_reads_what_the_event_loop_reads(mode: str) -> None:
                 exact = expected.call.body.object.get(member)
                 assert found.call.body.object.get(member) == (float(exact) if isinstance(exact, Decimal) else exact)
             if expected.kind in ("json", "multipart", "raw"):
-                scope = (b"none", namespace(settings, expected.request).encode())
+                scope = (b"none", settings.namespace.encode())
                 assert found.key == fingerprint(expected.call, expected.request, scope, settings.key_rules), name
+                assert found.key == cache.identifier.identify(expected.request, expected.call, (b"none",)).key, name
 
     with_cache(settings, compare)
 
@@ -129,7 +128,7 @@ def test_a_worker_judges_and_redacts_as_the_event_loop_does() -> None:
     }).encode()  # fmt: skip
 
     async def compare(cache: CountedCache) -> None:
-        call = reading.read(REQUESTS["a chat"], settings.identity, cache.registry, cache.hosts).call
+        call = cache.identifier.read(REQUESTS["a chat"]).call
         assert call is not None
         headers = Headers([("content-type", "application/json"), ("x-other", SECRET)])
         for body, ending in ((answer, Ending.CLEAN), (answer[:-9], Ending.ABORTED), (b"", Ending.CLEAN)):
@@ -169,10 +168,10 @@ def test_a_worker_explains_as_a_thread_does_and_remembers_what_it_was_given() ->
     recorded, sent = post(chat("Be brief.", lines)), post(chat("Be long.", lines))
 
     async def compare(cache: CountedCache) -> None:
-        call = reading.read(sent, settings.identity, cache.registry, cache.hosts).call
-        miss = Miss(sent, call, settings.key_rules, "n", "b" * 64, "no-entry")
+        call = cache.identifier.read(sent).call
+        miss = Miss(sent, call, "n", "b" * 64, "no-entry")
         shelf = cache.off_loop.shelf([_entry(recorded)])
-        expected = Recorded([_entry(recorded)], cache.registry).explain(miss)
+        expected = Recorded([_entry(recorded)], cache.identifier).explain(miss)
         assert expected.differences
         assert await shelf.explain(miss) == expected
         assert shelf._pool is not None  # it was long, so a worker did it

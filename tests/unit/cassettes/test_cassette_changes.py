@@ -13,11 +13,13 @@ from mitmproxy_ai_cache import protocols
 from mitmproxy_ai_cache.calls.gate import verdict
 from mitmproxy_ai_cache.cassettes.changes import Change, compare, lines_of, of_new
 from mitmproxy_ai_cache.entries.entry import Entry
+from mitmproxy_ai_cache.identity.identifier import Identifier
 from mitmproxy_ai_cache.identity.key import KeyRules, counting_headers
 from mitmproxy_ai_cache.identity.profiles import PROFILES
+from mitmproxy_ai_cache.identity.rules import IdentityRules
 
 REGISTRY = protocols.standard()
-RULES = KeyRules(profiles=PROFILES)
+IDENTIFIER = Identifier(IdentityRules(key=KeyRules(profiles=PROFILES)))
 CHAT = Entry(
     key="", created=1.0, ttl=0, status=200, headers=(), format="json", body=b"", protocol="openai-chat", model="m",
     url="https://api.openai.com/v1/chat/completions",
@@ -31,7 +33,7 @@ def recorded(message: dict[str, Any], prompt: str = "Hello", **changes: Any) -> 
 
 
 def change(before: Entry, after: Entry) -> Change:
-    return compare(before, after, RULES, REGISTRY)
+    return compare(before, after, IDENTIFIER)
 
 
 def test_a_text_is_compared_line_by_line() -> None:

@@ -20,7 +20,7 @@ from mitmproxy_ai_cache import cli
 from mitmproxy_ai_cache.cli import grep, tables
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.entries.entry import Entry
-from mitmproxy_ai_cache.identity.recorded import key_of
+from mitmproxy_ai_cache.identity.identifier import key_of
 from mitmproxy_ai_cache.interchange.exporting import har, lines
 from mitmproxy_ai_cache.stores import for_url
 

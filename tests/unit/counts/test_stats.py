@@ -65,10 +65,10 @@ async def ask(
     exchange = await asked.begin(Exchange(sent, **late))
     if exchange.response is None:
         headers = SSE if exchange.call is not None and exchange.call.stream else JSON
-        if capture := asked.keeper.watch(exchange, status, headers):
+        if capture := asked.storing.watch(exchange, status, headers):
             capture(body or b"")
-        asked.keeper.finish(exchange, headers, body, Ending.CLEAN)
-        await asked.keeper.finished()
+        asked.storing.finish(exchange, headers, body, Ending.CLEAN)
+        await asked.storing.finished()
     return exchange
 
 
@@ -271,15 +271,15 @@ def test_a_follower_saves_what_its_leader_turns_out_to_have_used() -> None:
         leader = await asked.begin(Exchange(request(stream=True)))
         followers = [asyncio.create_task(asked.begin(Exchange(request(stream=True)))) for _ in range(2)]
         await asyncio.sleep(0)
-        capture = asked.keeper.watch(leader, 200, SSE)
+        capture = asked.storing.watch(leader, 200, SSE)
         assert capture is not None
         early, late = [await task for task in followers]
-        assert early.follower is not None
+        assert early.answered.follower is not None
         capture(stream())
-        asked.keeper.finish(leader, SSE, stream(), Ending.CLEAN)
+        asked.storing.finish(leader, SSE, stream(), Ending.CLEAN)
         asked.followed(early, 200, Ending.CLEAN)
         assert asked.stats.totals().saved.tokens == 0
-        await asked.keeper.finished()
+        await asked.storing.finished()
         assert asked.stats.totals().saved.tokens == 1050
         asked.followed(late, 200, Ending.CLEAN)
 
@@ -296,13 +296,13 @@ def test_a_follower_of_a_stream_that_is_not_kept_saves_nothing_that_is_known() -
         leader = await asked.begin(Exchange(request(stream=True)))
         following = asyncio.create_task(asked.begin(Exchange(request(stream=True))))
         await asyncio.sleep(0)
-        capture = asked.keeper.watch(leader, 200, SSE)
+        capture = asked.storing.watch(leader, 200, SSE)
         assert capture is not None
         broken = stream()[:40]
         capture(broken)
-        asked.keeper.finish(leader, SSE, broken, Ending.ABORTED)
+        asked.storing.finish(leader, SSE, broken, Ending.ABORTED)
         asked.followed(await following, 200, Ending.ABORTED)
-        await asked.keeper.finished()
+        await asked.storing.finished()
 
     assert run(calls).stats.totals().saved.calls == 0
 
@@ -313,7 +313,7 @@ def test_a_stale_answer_saved_its_tokens() -> None:
         await asyncio.sleep(0.02)
         exchange = await asked.begin(Exchange(request()))
         assert asked.stale_response(exchange, 503) is not None
-        asked.keeper.finish(exchange, JSON, b"", Ending.CLEAN)
+        asked.storing.finish(exchange, JSON, b"", Ending.CLEAN)
 
     totals = run(calls, ttl="10ms", stale_if_error="1h").stats.totals()
     assert (totals.stale, totals.hits, totals.saved.tokens) == (1, 0, 1050)

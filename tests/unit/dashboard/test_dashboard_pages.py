@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitmproxy_ai_cache.calls.exchange import Exchange
+from mitmproxy_ai_cache.calls.exchange import Answered, Exchange
+from mitmproxy_ai_cache.calls.reasons import Status
 from mitmproxy_ai_cache.counts.recent_calls import SHOWN, STEP, Recent
 from mitmproxy_ai_cache.dashboard import browsing, rendering, shown
 from mitmproxy_ai_cache.dashboard.chart import HEIGHT, WIDTH, chart
@@ -144,8 +145,8 @@ def test_requests_are_remembered_within_bounds(page: Page) -> None:
 def test_counts_over_time_hold_every_call() -> None:
     recent = Recent()
     now = time.time()
-    for status in ("HIT", "STALE", "MISS", "REFRESH", "BYPASS", ""):
-        recent.add(Exchange(Request("POST", "https", "h", 443, "/"), status=status))
+    for status in Status:
+        recent.add(Exchange(Request("POST", "https", "h", 443, "/"), answered=Answered(status)))
     for steps, width in ((60, 1), (60, 6)):
         counts = recent.over_time(now + 1, steps, width)
         assert len(counts) == steps

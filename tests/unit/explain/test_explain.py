@@ -22,10 +22,11 @@ from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.explain import Explanation, Miss, Recorded, lines
 from mitmproxy_ai_cache.identity.canonical import parse_path
-from mitmproxy_ai_cache.identity.hosts import ai_hosts
+from mitmproxy_ai_cache.identity.identifier import Identified, Identifier
 from mitmproxy_ai_cache.identity.isolation import Isolation
 from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalise, counting_headers, fingerprint, public_query
 from mitmproxy_ai_cache.identity.profiles import PROFILES
+from mitmproxy_ai_cache.identity.rules import IdentityRules
 from mitmproxy_ai_cache.protocols.base import Call
 from mitmproxy_ai_cache.stores.memory import MemoryStore
 from mitmproxy_ai_cache.wire import body
@@ -69,9 +70,13 @@ def chat(*texts: str, **members: Any) -> Request:
     return replace(URL, body=json.dumps({"model": "gpt-4o", "messages": messages, **members}).encode())
 
 
+def by(rules: KeyRules) -> Identifier:
+    return Identifier(IdentityRules(key=rules))
+
+
 def explained(sent: Request, *recorded: Request, rules: KeyRules = RULES) -> Explanation:
     entries = [entry(request, rules) for request in recorded]
-    return Recorded(entries).explain(Miss(sent, call_of(sent), rules, key=key_of(sent, rules)))
+    return Recorded(entries, by(rules)).explain(Miss(sent, call_of(sent), key=key_of(sent, rules)))
 
 
 def said(sent: Request, *recorded: Request, rules: KeyRules = RULES) -> list[tuple[str, str, str, str]]:
@@ -271,14 +276,14 @@ def test_an_unrelated_request_to_another_host_is_not_comparable() -> None:
     ],
 )
 def test_a_request_that_is_recorded_all_the_same(kept: list[Entry], miss: dict[str, str], verdict: str) -> None:
-    found = Recorded(kept).explain(Miss(TALK, call_of(TALK), RULES, **miss))
+    found = Recorded(kept, by(RULES)).explain(Miss(TALK, call_of(TALK), **miss))
     assert (found.verdict, found.answers, found.differences) == (verdict, len(kept), ())
     assert len(lines(found)) == 1
 
 
 def test_another_namespace_is_said() -> None:
-    found = Recorded([entry(TALK, namespace="main")]).explain(
-        Miss(TALK, call_of(TALK), RULES, "branch", key_of(TALK, namespace="branch"))
+    found = Recorded([entry(TALK, namespace="main")], by(RULES)).explain(
+        Miss(TALK, call_of(TALK), "branch", key_of(TALK, namespace="branch"))
     )
     assert [one.path for one in found.differences] == ["namespace"]
     assert 'in namespace "main", not in "branch"' in lines(found)[0]
@@ -287,7 +292,7 @@ def test_another_namespace_is_said() -> None:
 def test_a_request_without_a_protocol_is_explained_too() -> None:
     models = Request("GET", "https", "api.openai.com", 443, "/v1/files", "limit=1", Headers([("host", "h")]))
     other = replace(models, query="limit=2")
-    found = Recorded([entry(models)]).explain(Miss(other, None, RULES))
+    found = Recorded([entry(models)], by(RULES)).explain(Miss(other))
     assert [one.path for one in found.differences] == ["query.limit"]
 
 
@@ -411,7 +416,7 @@ def test_there_is_a_difference_exactly_where_the_keys_differ(
     one: dict[str, Any], other: dict[str, Any], rules: KeyRules
 ) -> None:
     recorded, sent = (replace(URL, body=json.dumps(value).encode()) for value in (one, other))
-    found = Recorded([entry(recorded, rules)]).explain(Miss(sent, call_of(sent), rules))
+    found = Recorded([entry(recorded, rules)], by(rules)).explain(Miss(sent, call_of(sent)))
     assert bool(found.differences) == (key_of(recorded, rules) != key_of(sent, rules))
     assert all(line.isprintable() for line in lines(found))
     assert not found.differences or re.match(r"no recorded answer; nearest is", lines(found)[0])
@@ -424,9 +429,10 @@ def test_nobody_is_shown_what_another_may_have_asked(isolation: str) -> None:
         await store.open()
         store.put(entry(TALK))
         sent = chat("Be brief.", "What is the weather in Rome today?", "Sunny.", "And tomorrow?")
-        exchange = Exchange(sent, key=key_of(sent))
-        settings = Settings(mode="replay")
-        work = OffLoop(settings, REGISTRY, ai_hosts(), Pool())
-        return await Explainer(settings, store, work).lines(exchange, call_of(sent), Isolation.parse(isolation))
+        settings, call = Settings(mode="replay"), call_of(sent)
+        assert call is not None
+        exchange = Exchange(sent, identified=Identified(sent, call, "", (), key_of(sent)))
+        work = OffLoop(settings, Identifier(settings.identity), Pool())
+        return await Explainer(store, work).lines(exchange, call, Isolation.parse(isolation))
 
     assert ("Paris" in "\n".join(asyncio.run(run()))) == (isolation == "none")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from mitmproxy_ai_cache.calls import policy
 from mitmproxy_ai_cache.calls.scopes import Scope, Scopes
 from mitmproxy_ai_cache.calls.sequences import Sequences
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.counts.stats import Stats
+from mitmproxy_ai_cache.identity.identifier import Identifier
 from mitmproxy_ai_cache.proxy.control import Control, ControlCall, WrongCall
 from mitmproxy_ai_cache.wire.messages import Headers, Request
 
@@ -28,7 +28,7 @@ class FakeCache:
         self.stats = Stats(Counter())
         self.sequences = Sequences()
         self.settled: list[str] = []
-        self.keeper = self
+        self.storing = self
 
     async def settle(self, namespace: str) -> None:
         self.settled.append(namespace)
@@ -129,7 +129,7 @@ def test_the_header_counts_before_the_scope_and_the_scope_before_the_option(
 ) -> None:
     headers = Headers([("X-AI-Cache-Namespace", header)] if header else [])
     request = Request("POST", "https", "h", 443, "/", headers=headers, scope=scope)
-    assert policy.namespace(Settings.parse({"ai_cache_namespace": option}), request) == expected
+    assert Identifier(Settings.parse({"ai_cache_namespace": option}).identity).namespace(request) == expected
 
 
 def test_listeners_are_opened_and_closed() -> None:

@@ -20,9 +20,7 @@ from ...cassettes.leaks import Leak
 from ...configuration.settings import Settings
 from ...entries.entry import Entry
 from ...explain import Explanation, Miss, Recorded
-from ...identity.hosts import HostList
-from ...identity.reading import Reading, read
-from ...protocols import Registry
+from ...identity.identifier import Identifier, Reading
 from ...protocols.base import Answer, Call, Ending, Verdict
 from ...redact import Pattern
 from ...redact.entries import hidden_request
@@ -45,9 +43,9 @@ _CODED, _CODED_ANSWER = 256, 8
 class OffLoop:
     """Does with long bodies what `settings` say, in the workers of `pool`."""
 
-    def __init__(self, settings: Settings, registry: Registry, hosts: HostList, pool: Pool) -> None:
-        self._settings, self._registry, self._hosts, self._pool = settings, registry, hosts, pool
-        self._protocols = wire.by_name(registry)
+    def __init__(self, settings: Settings, identifier: Identifier, pool: Pool) -> None:
+        self._settings, self._identifier, self._pool = settings, identifier, pool
+        self._protocols = wire.by_name(identifier.registry)
         self._rules = ""
         self._named: set[str] = set()
         self._shelves = 0
@@ -65,9 +63,9 @@ class OffLoop:
         return self._risky or size >= LARGE or (size * _CODED >= LARGE and "content-encoding" in sent.headers)
 
     async def read(self, sent: Request, scope: Sequence[bytes] | None) -> Reading:
-        """What `reading.read` says, and the key where `scope` is given. Raises `Failed`."""
+        """What `Identifier.read` says, and the key where `scope` is given. Raises `Failed`."""
         if not can_work():
-            return await asyncio.to_thread(read, sent, self._settings.identity, self._registry, self._hosts)
+            return await asyncio.to_thread(self._identifier.read, sent)
         blobs = [] if sent.body is None else [sent.body]
         said = {"request": wire.request_out(sent), "scope": None if scope is None else [part.hex() for part in scope]}
         answer, out = await self._do("read", said, blobs)
@@ -149,7 +147,7 @@ class OffLoop:
 
     def shelf(self, entries: list[Entry]) -> Shelf:
         self._shelves += 1
-        return Shelf(self, entries, self._registry, f"{id(self):x}-{self._shelves}")
+        return Shelf(self, entries, self._identifier, f"{id(self):x}-{self._shelves}")
 
     async def _do(self, job: str, said: dict[str, Any], blobs: Sequence[bytes], pool: Pool | None = None) -> Any:
         try:
@@ -187,10 +185,10 @@ class OffLoop:
 class Shelf:
     """Recorded requests that misses are compared with."""
 
-    def __init__(self, work: OffLoop, entries: list[Entry], registry: Registry, name: str) -> None:
+    def __init__(self, work: OffLoop, entries: list[Entry], identifier: Identifier, name: str) -> None:
         self._work, self._entries, self._name = work, entries, name
         self._recorded: Recorded | None = None
-        self._registry = registry
+        self._identifier = identifier
         self._large = any(len(entry.request) >= LARGE for entry in entries)
         self._pool: Pool | None = None
 
@@ -201,7 +199,7 @@ class Shelf:
             return await self._elsewhere(miss)
         if self._recorded is None:
             hide = partial(hidden_request, patterns=self._work.redact)
-            self._recorded = Recorded(self._entries, self._registry, hide)
+            self._recorded = Recorded(self._entries, self._identifier, hide)
         return await asyncio.to_thread(self._recorded.explain, miss)
 
     async def _elsewhere(self, miss: Miss) -> Explanation:

@@ -4,24 +4,19 @@ event loop runs for small bodies."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import orjson
 
 from ...cassettes import file, leaks
 from ...explain import Miss, Recorded
-from ...identity.key import fingerprint
-from ...identity.reading import read
 from ...protocols.base import Ending
 from ...redact import Pattern
 from ...redact.entries import hidden, hidden_request
-from ...wire import body as bodies
 from .. import storing
-from ..policy import namespace
 from . import timed, wire
 from .frames import Head
-
-_ANY_SIZE = 1 << 31
 
 Result = tuple[Head, list[bytes]]
 
@@ -36,18 +31,16 @@ def run(head: Head, blobs: list[bytes]) -> Result:
 
 @lru_cache(maxsize=4)
 def _rules(text: str) -> wire.Rules:
-    rules = wire.Rules.of(wire.settings_in(orjson.loads(text)))
-    settings = rules.settings
-    object.__setattr__(settings, "redact", timed.timed_patterns(settings.redact))
-    object.__setattr__(settings, "key_rules", timed.timed_rules(settings.key_rules))
-    return rules
+    settings = wire.settings_in(orjson.loads(text))
+    redact, key_rules = timed.timed_patterns(settings.redact), timed.timed_rules(settings.key_rules)
+    return wire.Rules.of(replace(settings, redact=redact, key_rules=key_rules))
 
 
 def _read(head: Head, blobs: list[bytes]) -> Result:
     """A request -> its reading, with the key. Bodies come back only where they are other bytes."""
     rules = _rules(head["rules"])
     body = blobs[0] if blobs else None
-    found = read(wire.request_in(head["request"], body), rules.settings.identity, rules.registry, rules.hosts)
+    found = rules.identifier.read(wire.request_in(head["request"], body))
     answer: Head = {"redacted": found.redacted, "kind": found.kind}
     answer["request"] = wire.request_out(found.request)
     out: list[bytes] = []
@@ -60,9 +53,8 @@ def _read(head: Head, blobs: list[bytes]) -> Result:
             answer["raw"] = len(out)
             out.append(call.body.raw)
         if head["scope"] is not None and call.body.kind in ("json", "multipart", "raw"):
-            own = namespace(rules.settings, found.request).encode("utf-8", "surrogatepass")
-            scope = (*map(bytes.fromhex, head["scope"]), own)
-            answer["key"] = fingerprint(call, found.request, scope, rules.settings.key_rules)
+            scope = tuple(map(bytes.fromhex, head["scope"]))
+            answer["key"] = rules.identifier.identify(found.request, call, scope).key
     return answer, out
 
 
@@ -102,15 +94,14 @@ def _explain(head: Head, blobs: list[bytes]) -> Result:
         sent, recorded = blobs[0], blobs[1:]
         hide = partial(hidden_request, patterns=rules.settings.redact)
         entries = [wire.entry_in(said, data) for said, data in zip(head["entries"], recorded, strict=True)]
-        _Shelf.name, _Shelf.recorded = head["shelf"], Recorded(entries, rules.registry, hide)
+        _Shelf.name, _Shelf.recorded = head["shelf"], Recorded(entries, rules.identifier, hide)
     elif _Shelf.name == head["shelf"]:
         sent = blobs[0]
     else:
         return {"unknown": True}, []
     assert _Shelf.recorded is not None
     request = wire.request_in(head["request"], sent)
-    call = rules.registry.recognise(request, bodies.read(request, _ANY_SIZE))
-    miss = Miss(request, call, rules.settings.key_rules, head["namespace"], head["key"], head["reason"])
+    miss = Miss(request, None, head["namespace"], head["key"], head["reason"])
     return {"explanation": wire.explanation_out(_Shelf.recorded.explain(miss))}, []
 
 

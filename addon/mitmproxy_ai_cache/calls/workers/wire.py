@@ -15,10 +15,10 @@ from ...entries.entry import Entry
 from ...entries.usage import Usage
 from ...explain import Explanation
 from ...explain.explanation import Difference
-from ...identity.hosts import HostList, ai_hosts
+from ...identity.identifier import Identifier
 from ...identity.key import Alias, KeyRules, Normalise
 from ...identity.profiles import named
-from ...protocols import ANYTHING, Registry, standard
+from ...protocols import ANYTHING, Registry
 from ...protocols.base import Call, Protocol, Verdict
 from ...redact import Pattern
 from ...stores import CASSETTES
@@ -35,14 +35,13 @@ class Rules:
     """What of the settings a worker needs."""
 
     settings: Settings
-    registry: Registry
-    hosts: HostList
+    identifier: Identifier
     protocols: dict[str, Protocol]
 
     @classmethod
     def of(cls, settings: Settings) -> Rules:
-        registry = standard(settings.no_done_hosts)
-        return cls(settings, registry, ai_hosts(settings.hosts), by_name(registry))
+        identifier = Identifier(settings.identity)
+        return cls(settings, identifier, by_name(identifier.registry))
 
 
 def by_name(registry: Registry) -> dict[str, Protocol]:

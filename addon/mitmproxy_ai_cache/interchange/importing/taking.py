@@ -11,6 +11,7 @@ from typing import Any
 from ...calls.cache import Cache
 from ...calls.exchange import Exchange
 from ...calls.outcomes import Outcomes
+from ...calls.reasons import Reason, Status
 from ...configuration.settings import Settings
 from ...entries.entry import Entry
 from ...identity.isolation import Isolation
@@ -54,27 +55,27 @@ class Taker:
         exchange = await self._cache.begin(Exchange(recorded.request))
         if not exchange.status:
             return Taken(reason=f"not an AI call: {recorded.request.host}")
-        if exchange.status == "BYPASS":
+        if exchange.status is Status.BYPASS:
             return Taken(reason=f"cannot be cached: {exchange.reason}")
         entry, reason = await self._judged(exchange, recorded)
         if entry is None:
             return Taken(reason=f"not complete: {reason}")
         when = recorded.when if recorded.when is not None and recorded.when > 0 else time.time()
-        replaces = exchange.reason == "recorded-anew"
+        replaces = exchange.reason == Reason.RECORDED_ANEW
         self._shelf.last[entry.key] = replace(entry, body=b"", request=b"")
         return Taken(replace(entry, created=when, first_byte=0.0, total=recorded.seconds), replaces=replaces)
 
     async def _judged(self, exchange: Exchange, recorded: Recorded) -> tuple[Entry | None, str]:
         self._shelf.kept = None
         judged = self._outcome.expected()
-        watched = self._cache.keeper.watch(exchange, recorded.status, recorded.headers) is not None
+        watched = self._cache.storing.watch(exchange, recorded.status, recorded.headers) is not None
         large = len(recorded.body) > self._settings.max_body
         body = recorded.body if watched and not large else None
-        self._cache.keeper.finish(exchange, recorded.headers, body, recorded.ending, "too-large" if large else "")
+        self._cache.storing.finish(exchange, recorded.headers, body, recorded.ending, Reason.TOO_LARGE if large else "")
         try:
             reason = await asyncio.wait_for(judged, _JUDGED_IN)
         except TimeoutError:
-            reason = "unjudgeable"
+            reason = Reason.UNJUDGEABLE
         return self._shelf.kept, reason
 
 

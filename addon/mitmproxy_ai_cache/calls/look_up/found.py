@@ -1,0 +1,50 @@
+"""What a step of a look-up comes to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...entries.entry import Entry
+from ..exchange import Exchange
+from ..flight import Follower
+from ..reasons import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer: an entry, or the stream of an identical call in flight."""
+
+    status: Status
+    reason: str = ""
+    entry: Entry | None = None
+    age: float = 0.0
+    """Seconds since `entry` was made."""
+    follower: Follower | None = None
+
+    @classmethod
+    def stored(cls, entry: Entry, reason: str = "") -> Found:
+        age = max(0.0, time.time() - entry.created)
+        return cls(Status.STALE if entry.ttl and age > entry.ttl else Status.HIT, reason, entry, age)
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Why there is no answer."""
+
+    reason: str
+    status: Status = Status.MISS
+    stale: Entry | None = None
+    """What may answer where the provider fails."""
+
+
+class Step(Protocol):
+    """One way to find an answer."""
+
+    async def find(self, exchange: Exchange) -> Found | Missed | None:
+        """None where this step has nothing to say. Raises `ClientLeft`."""
+
+
+class ClientLeft(Exception):
+    """Nobody is there to answer, and no call to the provider is wanted."""
