@@ -28,6 +28,11 @@ class Status(StrEnum):
         """Whether the provider's answer is not what the client got."""
         return self is Status.HIT or self is Status.STALE
 
+    @property
+    def asked_provider(self) -> bool:
+        """Whether the provider answered a call that the cache looked at."""
+        return self is Status.MISS or self is Status.REFRESH
+
 
 class Reason(StrEnum):
     """Why a call has its status, as `X-AI-Cache-Reason` has it, or why its answer is not stored.

@@ -116,7 +116,7 @@ class Recent:
         if status.from_store:
             counts[-1].hits += 1
             return
-        if status is Status.MISS or status is Status.REFRESH:
+        if status.asked_provider:
             counts[-1].misses += 1
         else:
             counts[-1].others += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..calls.reasons import Status
 from ..counts.counted import CountedCache
 from ..counts.recent_calls import STEP, Seen
 from ..counts.savings import dollars
@@ -100,9 +99,7 @@ class Row:
 
 
 def row(seen: Seen) -> Row:
-    kind = {Status.HIT: "hits", Status.STALE: "hits", Status.MISS: "misses", Status.REFRESH: "misses"}.get(
-        seen.status, "others"
-    )
+    kind = "hits" if seen.status.from_store else "misses" if seen.status.asked_provider else "others"
     if seen.note == "refused" or seen.code >= 400:
         kind = "bad"
     has_entry = seen.status.from_store or seen.note == "stored"
