@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..configuration.settings import Settings
+from ..entries.entry import Entry
 from ..identity.hosts import HostList
 from ..identity.identifier import Identified, Identifier, Reading
 from ..identity.isolation import Isolation, NoPrincipal, Unstable
@@ -84,13 +85,14 @@ class Cache:
         stream in flight answers it. Never raises."""
         if self.settings.mode == "off":
             return exchange
-        control = CacheControl.parse(exchange.sent.headers.get("cache-control"))
-        exchange.decided = Decided(control)
+        if said := exchange.sent.headers.get("cache-control"):
+            exchange.decided = Decided(CacheControl.parse(said))
         try:
             exchange.reading = reading = await self._read(exchange.sent, proxy_user)
             if reading.call is None:
                 self._no_known_call(exchange, reading.kind)
                 return exchange
+            control = exchange.decided.control
             exchange.decided = Decided(control, policy.decide(self.settings, reading.request, reading.call, control))
             if reason := exchange.decided.decision.bypass:
                 return self._bypass(exchange, reason)
@@ -185,12 +187,14 @@ class Cache:
 
     def _answer(self, exchange: Exchange, found: Found) -> None:
         """A hit: from an entry at once, or from the stream of an identical call."""
-        exchange.answered = Answered(found.status, found.reason, found.entry, found.age, follower=found.follower)
-        if found.entry is not None:
-            response = replay.response(found.entry, self.headers(exchange))
-            exchange.answered = replace(exchange.answered, response=response)
-            exchange.end()
-            self.outcomes.hit(exchange)
+        entry = found.entry
+        if entry is None:
+            exchange.answered = Answered(found.status, found.reason, follower=found.follower)
+            return
+        response = replay.response(entry, self._headers(exchange.key, found.status, found.reason, entry, found.age))
+        exchange.answered = Answered(found.status, found.reason, entry, found.age, response)
+        exchange.end()
+        self.outcomes.hit(exchange)
 
     def _no_known_call(self, exchange: Exchange, kind: str) -> None:
         """What happens to a request that is no call of a protocol we know. `kind` is that of its body."""
@@ -266,12 +270,14 @@ class Cache:
     def headers(self, exchange: Exchange) -> list[tuple[str, str]]:
         """What to add to the answer to the client."""
         answered = exchange.answered
-        if not (self.settings.headers and answered.status):
+        return self._headers(exchange.key, answered.status, answered.reason, answered.entry, answered.age)
+
+    def _headers(self, key: str, status: Status, reason: str, entry: Entry | None, age: float) -> list[tuple[str, str]]:
+        if not (self.settings.headers and status):
             return []
-        entry = answered.entry
-        age = answered.age if entry is not None else None
-        ttl = entry.ttl - answered.age if entry is not None and entry.ttl else None
-        return replay.status_headers(answered.status, exchange.key, answered.reason, age, ttl)
+        if entry is None:
+            return replay.status_headers(status, key, reason)
+        return replay.status_headers(status, key, reason, age, entry.ttl - age if entry.ttl else None)
 
     def stale_response(self, exchange: Exchange, status: int) -> Response | None:
         """The stale entry that answers instead of the provider's `status` (0: it cannot be reached), if there is one.
