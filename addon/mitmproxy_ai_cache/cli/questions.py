@@ -15,7 +15,7 @@ from ..cassettes import names, parts
 from ..identity.identifier import NAMESPACE_HEADER
 from ..identity.stored_request import request_of
 from ..interchange.importing import BrokenRecording, Kept, NotARecording, Skipped, Unusable, read
-from ..interchange.importing.recorded import request as request_from
+from ..interchange.importing.exchanges import request as request_from
 from ..wire.messages import Headers, Request
 
 _FORMS = "a cassette, a HAR file, a mitmproxy flow file, a vcrpy cassette or the report of a run"

@@ -11,7 +11,7 @@ from typing import Any
 from ..entries.vault import Vault
 from ..identity.canonical import parse_path
 from ..identity.isolation import Isolation
-from ..identity.key import Alias, KeyRules, Normalise
+from ..identity.key import Alias, KeyRules, Normalize
 from ..identity.keyless import parse_host
 from ..identity.profiles import named
 from ..identity.rules import IdentityRules
@@ -161,7 +161,7 @@ class Settings:
             key_rules=KeyRules(
                 headers=tuple(name.lower() for name in given["key_headers"]),
                 ignore=check.each("ignore", parse_path, prefix=True),
-                normalise=check.each("normalize", Normalise.parse),
+                normalize=check.each("normalize", Normalize.parse),
                 aliases=check.each("alias", Alias.parse),
                 profiles=check.using("profiles", lambda names: named(tuple(names))),
                 secret=given["secret"].encode(),

@@ -14,8 +14,8 @@ import orjson
 from ..wire.body import Part
 from ..wire.json_body import Json
 from .align import Same, pairs
+from .key_view import KeyView
 from .shown import ABSENT, change, member_name
-from .side import Side
 
 Path = tuple[Any, ...]
 """Member names, positions, and pairs of positions for a run of items."""
@@ -82,7 +82,7 @@ class Comparison:
         return changed * 2 <= self.body_size
 
 
-def compare(recorded: Side, sent: Side) -> Comparison:
+def compare(recorded: KeyView, sent: KeyView) -> Comparison:
     found = Comparison(body_size=max(len(recorded.body[1]), len(sent.body[1])))
     found.changes += _of_the_head(recorded, sent)
     _of_the_body(recorded, sent, found)
@@ -96,7 +96,7 @@ def compare(recorded: Side, sent: Side) -> Comparison:
     return found
 
 
-def _of_the_head(recorded: Side, sent: Side) -> Iterator[Change]:
+def _of_the_head(recorded: KeyView, sent: KeyView) -> Iterator[Change]:
     one, other = recorded.request, sent.request
     if recorded.target != sent.target:
         places = (("scheme", one.scheme, other.scheme), ("host", one.host.lower(), other.host.lower()))
@@ -169,7 +169,7 @@ def _size(recorded: Json, sent: Json) -> int:
     return max(0 if value is ABSENT else len(orjson.dumps(value, default=str)) for value in (recorded, sent))
 
 
-def _of_the_body(recorded: Side, sent: Side, found: Comparison) -> None:
+def _of_the_body(recorded: KeyView, sent: KeyView, found: Comparison) -> None:
     if recorded.body == sent.body:
         return
     kinds = recorded.body[0], sent.body[0]

@@ -14,9 +14,9 @@ from ..protocols.base import Call
 from ..wire.messages import Request
 from .compare import Change
 from .hints import hints
-from .recorded import Index, Kept, Nearest
+from .key_view import KeyView
+from .nearest import Index, Kept, Nearest
 from .shown import ABSENT, is_secret_header, name_of, one_value, pair
-from .side import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Recorded:
     def explain(self, miss: Miss) -> Explanation:
         """What is recorded that comes nearest to `miss`. With 10,000 entries of 90 kB: 55 ms, the first ones 130 ms."""
         identified = self._identifier.asked(miss.request, miss.namespace, miss.key, miss.call)
-        sent = Side(identified, self._identifier.rules.key)
+        sent = KeyView(identified, self._identifier.rules.key)
         asked = " ".join(filter(None, (sent.call.protocol.name, sent.call.model, f"at {miss.request.host}")))
         if not self._index.by_key:
             return Explanation("nothing-recorded", asked)
@@ -105,7 +105,7 @@ class Recorded:
             return Explanation("nothing-comparable", asked, present=self._present())
         return self._nearest(asked, nearest, sent, miss)
 
-    def _nearest(self, asked: str, nearest: Nearest, sent: Side, miss: Miss) -> Explanation:
+    def _nearest(self, asked: str, nearest: Nearest, sent: KeyView, miss: Miss) -> Explanation:
         kept, changes = nearest.kept, nearest.comparison.changes
         if not changes:
             same = self._index.by_key[base(kept.entry.key)]
@@ -137,7 +137,7 @@ def _under_this_key(asked: str, same: list[Kept], reason: str) -> Explanation:
     return Explanation(verdict, asked, same[0].entry.key, same[0].name, len(same))
 
 
-def _is_comparable(nearest: Nearest, sent: Side) -> bool:
+def _is_comparable(nearest: Nearest, sent: KeyView) -> bool:
     """Of the same place, or so much the same that the place is what differs."""
     side = nearest.side
     same_protocol = side.call.protocol.name == sent.call.protocol.name
@@ -147,7 +147,7 @@ def _is_comparable(nearest: Nearest, sent: Side) -> bool:
     return same_protocol and something and nearest.comparison.shares_body
 
 
-def _difference(change: Change, recorded: Side, sent: Side) -> Difference:
+def _difference(change: Change, recorded: KeyView, sent: KeyView) -> Difference:
     path = change.path
     if change.of_body:
         last = recorded.position(change.was)[-1:] if change.kind == "removed" else sent.position(path)[-1:]

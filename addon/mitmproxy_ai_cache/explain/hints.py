@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..identity.canonical import parse_path
-from ..identity.key import Alias, KeyRules, Normalise
+from ..identity.key import Alias, KeyRules, Normalize
 from .compare import Change
+from .key_view import KeyView
 from .shown import change as changed_part
-from .side import Side
 
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 
@@ -63,11 +63,11 @@ class Rule:
         if self.option == "ignore":
             return replace(rules, ignore=(*rules.ignore, parse_path(self.text)))
         if self.option == "normalize":
-            return replace(rules, normalise=(*rules.normalise, Normalise.parse(self.text)))
+            return replace(rules, normalize=(*rules.normalize, Normalize.parse(self.text)))
         return replace(rules, aliases=(*rules.aliases, Alias.parse(self.text)))
 
 
-def hints(recorded: Side, sent: Side, changes: list[Change]) -> tuple[str, ...]:
+def hints(recorded: KeyView, sent: KeyView, changes: list[Change]) -> tuple[str, ...]:
     """Settings that, all together, give both requests one key; none where a change is not covered by them."""
     found: list[Rule] = []
     for change in changes:
@@ -86,19 +86,19 @@ def hints(recorded: Side, sent: Side, changes: list[Change]) -> tuple[str, ...]:
     return tuple(rule.setting for rule in found)
 
 
-def _equal(recorded: Side, sent: Side, rules: list[Rule], change: Change) -> bool:
+def _equal(recorded: KeyView, sent: KeyView, rules: list[Rule], change: Change) -> bool:
     """Whether the patterns found so far take care of this change, too."""
     if not (isinstance(change.recorded, str) and isinstance(change.sent, str)):
         return False
     one, other = change.recorded, change.sent
     for rule in rules:
         if rule.option == "normalize":
-            normalise = Normalise.parse(rule.text)
-            one, other = (normalise.pattern.sub(normalise.replacement, text) for text in (one, other))
+            normalize = Normalize.parse(rule.text)
+            one, other = (normalize.pattern.sub(normalize.replacement, text) for text in (one, other))
     return one == other
 
 
-def _one_key(recorded: Side, sent: Side, added: list[Rule]) -> bool:
+def _one_key(recorded: KeyView, sent: KeyView, added: list[Rule]) -> bool:
     rules = sent.rules
     try:
         for rule in added:
@@ -108,7 +108,7 @@ def _one_key(recorded: Side, sent: Side, added: list[Rule]) -> bool:
     return recorded.fingerprint(rules) == sent.fingerprint(rules)
 
 
-def _rules(change: Change, sent: Side) -> list[Rule]:
+def _rules(change: Change, sent: KeyView) -> list[Rule]:
     if change.place == "port" and sent.request.host.lower() in _LOOPBACK:
         return [Rule("alias", f"{sent.request.host.lower()}=local")]
     if not change.of_body or change.kind != "changed":

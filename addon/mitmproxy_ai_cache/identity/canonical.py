@@ -102,16 +102,16 @@ def parse_path(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def encode(value: Json, rules: Rules | None = None, normalise: Callable[[str], str] | None = None) -> bytes:
+def encode(value: Json, rules: Rules | None = None, normalize: Callable[[str], str] | None = None) -> bytes:
     """Canonical bytes of `value`.
 
     Raises `NotCanonical` for lone surrogates, for nesting beyond some 250 levels and for more than `MAX_VALUES` values
     that are looked at one by one.
     """
     try:
-        if normalise is None and isinstance(value, dict):
+        if normalize is None and isinstance(value, dict):
             value = _with_known_schemas(value, rules)
-        walked = _Walk(normalise).value(value, rules, schema=False)
+        walked = _Walk(normalize).value(value, rules, schema=False)
         return orjson.dumps(None if walked is DROP else walked, option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONEncodeError, RecursionError, UnicodeEncodeError) as error:
         raise NotCanonical(str(error)) from None
@@ -158,7 +158,7 @@ def _schema_form(plain: bytes) -> orjson.Fragment:
 
 
 _ITSELF = frozenset({str, bool, type(None), orjson.Fragment})
-"""Types whose values are their own canonical form, as long as nothing is normalised."""
+"""Types whose values are their own canonical form, as long as nothing is normalized."""
 
 _LONG = 8
 """Items from which on a list of objects is worth a look as a whole."""
@@ -178,23 +178,23 @@ def _hold_texts(items: list[Json]) -> bool:
 class _Walk:
     """From a body to its canonical form. What is canonical already is passed on as it is."""
 
-    __slots__ = ("left", "normalise")
+    __slots__ = ("left", "normalize")
 
-    def __init__(self, normalise: Callable[[str], str] | None) -> None:
-        self.normalise = normalise
+    def __init__(self, normalize: Callable[[str], str] | None) -> None:
+        self.normalize = normalize
         self.left = MAX_VALUES
 
     def value(self, value: Json, rules: Rules | None, schema: bool) -> Json:
         if rules is not None and rules.rewrite is not None:
             value = rules.rewrite(value)
         if isinstance(value, dict):
-            if rules is None and self.normalise is None:
+            if rules is None and self.normalize is None:
                 return self.plain_members(value, schema)
             return self.members(value, rules, schema)
         if isinstance(value, list):
             return self.items(value, rules, schema)
         if isinstance(value, str):
-            return self.normalise(value) if self.normalise else value
+            return self.normalize(value) if self.normalize else value
         return value if type(value) in _ITSELF or value is DROP else self.number(value)
 
     def members(self, value: dict[str, Json], rules: Rules | None, schema: bool) -> dict[str, Json]:
@@ -203,7 +203,7 @@ class _Walk:
         for name, member in value.items():
             below = rules.child(name) if rules is not None else None
             walked = member
-            if below is not None or self.normalise or type(member) is not str:
+            if below is not None or self.normalize or type(member) is not str:
                 walked = self.value(member, below, schema or name in SCHEMA_ROOTS)
             if walked is DROP:
                 continue
@@ -243,7 +243,7 @@ class _Walk:
             self.take(len(value))
             walked = (self.value(item, rules.child(str(i)), schema) for i, item in enumerate(value))
             return [item for item in walked if item is not DROP]
-        if self.normalise is not None:
+        if self.normalize is not None:
             self.take(len(value))
             return [self.value(item, None, schema) for item in value]
         return self.plain_items(value, schema)

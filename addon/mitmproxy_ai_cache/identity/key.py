@@ -60,14 +60,14 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
-class Normalise:
+class Normalize:
     """A regular expression that is replaced in every string of the body, for the key only."""
 
     pattern: re.Pattern[str]
     replacement: str
 
     @classmethod
-    def parse(cls, text: str) -> Normalise:
+    def parse(cls, text: str) -> Normalize:
         """`PATTERN=REPLACEMENT`, split at the last `=`."""
         pattern, separator, replacement = text.rpartition("=")
         try:
@@ -92,7 +92,7 @@ class KeyRules:
 
     headers: tuple[str, ...] = ()
     ignore: tuple[tuple[str, ...], ...] = ()
-    normalise: tuple[Normalise, ...] = ()
+    normalize: tuple[Normalize, ...] = ()
     aliases: tuple[Alias, ...] = ()
     profiles: tuple[Profile, ...] = ()
     secret: bytes = field(default=b"", repr=False)
@@ -122,8 +122,8 @@ class KeyRules:
             add_rules(rules, profile)
         return rules
 
-    def normalised(self, text: str) -> str:
-        for rule in self.normalise:
+    def normalized(self, text: str) -> str:
+        for rule in self.normalize:
             text = rule.apply(text)
         return text
 
@@ -183,8 +183,8 @@ def body_bytes(call: Call, rules: KeyRules) -> tuple[bytes, bytes]:
     body = call.body
     if body.kind == "json":
         try:
-            normalise = rules.normalised if rules.normalise else None
-            return b"json", encode(body.json, rules.rules_for(call), normalise)
+            normalize = rules.normalized if rules.normalize else None
+            return b"json", encode(body.json, rules.rules_for(call), normalize)
         except NotCanonical:
             return b"raw", body.raw
     if body.kind == "multipart":

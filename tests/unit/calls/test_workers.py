@@ -25,7 +25,7 @@ from mitmproxy_ai_cache.counts.counted import CountedCache
 from mitmproxy_ai_cache.explain import Miss, Recorded
 from mitmproxy_ai_cache.identity.canonical import parse_path
 from mitmproxy_ai_cache.identity.isolation import Isolation
-from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalise, fingerprint
+from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalize, fingerprint
 from mitmproxy_ai_cache.identity.profiles import PROFILES
 from mitmproxy_ai_cache.protocols.base import Ending
 from mitmproxy_ai_cache.redact import Pattern, credentials_of, parse_pattern
@@ -72,7 +72,7 @@ SETTINGS = {
         key_rules=KeyRules(
             headers=("x-a",),
             ignore=(parse_path("messages[*].name"),),
-            normalise=(Normalise.parse("Wor..=N"),),
+            normalize=(Normalize.parse("Wor..=N"),),
             aliases=(Alias.parse("*.openai.com=azure"),),
             profiles=PROFILES,
             secret=b"\x00secret",
@@ -204,7 +204,7 @@ async def _begin(cache: CountedCache, body: bytes) -> Exchange:
 
 @pytest.mark.parametrize(("mode", "settings"), [
     ("redact", {"redact": (Pattern("slow", re.compile(CATASTROPHE.encode())),), "mode": "record"}),
-    ("normalize", {"key_rules": KeyRules(normalise=(Normalise(re.compile(CATASTROPHE), "x"),))}),
+    ("normalize", {"key_rules": KeyRules(normalize=(Normalize(re.compile(CATASTROPHE), "x"),))}),
 ])  # fmt: skip
 def test_a_users_slow_pattern_is_stopped_and_named_once_and_its_call_passes_uncached(
     mode: str, settings: dict[str, Any], caplog: pytest.LogCaptureFixture

@@ -24,7 +24,7 @@ from mitmproxy_ai_cache.explain import Explanation, Miss, Recorded, lines
 from mitmproxy_ai_cache.identity.canonical import parse_path
 from mitmproxy_ai_cache.identity.identifier import Identified, Identifier
 from mitmproxy_ai_cache.identity.isolation import Isolation
-from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalise, counting_headers, fingerprint, public_query
+from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalize, counting_headers, fingerprint, public_query
 from mitmproxy_ai_cache.identity.profiles import PROFILES
 from mitmproxy_ai_cache.identity.rules import IdentityRules
 from mitmproxy_ai_cache.protocols.base import Call
@@ -200,7 +200,7 @@ def test_what_is_equal_around_a_change_is_said() -> None:
     ],
 )
 def test_what_does_not_count_for_the_key_is_no_difference(other: dict[str, Any]) -> None:
-    rules = replace(RULES, ignore=(("trace", "id"),), normalise=(Normalise.parse(r"\d{4}-\d\d-\d\d=DATE"),))
+    rules = replace(RULES, ignore=(("trace", "id"),), normalize=(Normalize.parse(r"\d{4}-\d\d-\d\d=DATE"),))
     same = {"user": "u1", "temperature": 1, "note": "on 2026-01-01", "trace": {"id": 1}}
     found = said(chat("two", **{**same, **other}), chat("one", **same), rules=rules)
     assert [path for path, *_ in found] == ["messages[0].content"]
@@ -336,7 +336,7 @@ def with_setting(rules: KeyRules, setting: str) -> KeyRules:
     if option == "ai_cache_alias":
         return replace(rules, aliases=(Alias.parse(text),))
     assert option == "ai_cache_normalize"
-    return replace(rules, normalise=(*rules.normalise, Normalise.parse(text)))
+    return replace(rules, normalize=(*rules.normalize, Normalize.parse(text)))
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ bodies = st.fixed_dictionaries(
 rule_sets = st.sampled_from(
     [
         RULES,
-        KeyRules(normalise=(Normalise.parse(r"\d{4}-\d\d-\d\d=DATE"),)),
+        KeyRules(normalize=(Normalize.parse(r"\d{4}-\d\d-\d\d=DATE"),)),
         KeyRules(ignore=(("messages", "0"), ("messages", "*", "1"), ("x",), ("tools", "*", "properties"))),
     ]
 )

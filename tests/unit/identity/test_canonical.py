@@ -106,7 +106,7 @@ def test_a_rule_takes_out_what_it_names_and_leaves_the_rest(item: Any, body: dic
 
 @given(st.dictionaries(names, values, max_size=5))
 @settings(max_examples=60, deadline=None)
-def test_normalising_nothing_changes_nothing(body: dict[str, Any]) -> None:
+def test_normalizing_nothing_changes_nothing(body: dict[str, Any]) -> None:
     assert encode(body, None, lambda text: text) == encode(body)
 
 

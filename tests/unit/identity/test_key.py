@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mitmproxy_ai_cache import protocols
-from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalise, fingerprint
+from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalize, fingerprint
 from mitmproxy_ai_cache.identity.profiles import PROFILES
 from mitmproxy_ai_cache.protocols.base import Call
 from mitmproxy_ai_cache.wire import body
@@ -294,8 +294,8 @@ def test_ignored_paths_do_not_count_and_others_do() -> None:
     assert key_of(one, rules=rules) != key_of(b'{"run":1,"messages":[{"name":"a","content":"y"}]}', rules=rules)
 
 
-def test_normalise_rules_act_on_strings_and_only_on_strings() -> None:
-    rules = KeyRules(normalise=(Normalise.parse(r"\d{4}-\d\d-\d\d=DATE"),))
+def test_normalize_rules_act_on_strings_and_only_on_strings() -> None:
+    rules = KeyRules(normalize=(Normalize.parse(r"\d{4}-\d\d-\d\d=DATE"),))
     assert key_of(b'{"messages":["on 2026-01-02"]}', rules=rules) == key_of(
         b'{"messages":["on 2026-11-21"]}', rules=rules
     )

@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 from mitmproxy_ai_cache.cli import main
 from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.interchange.importing import FORMS, BrokenRecording, NotARecording, Recorded, Skipped, read
-from mitmproxy_ai_cache.interchange.importing.recorded import answer_headers
+from mitmproxy_ai_cache.interchange.importing.exchanges import answer_headers
 from mitmproxy_ai_cache.interchange.importing.taking import Taken, Taker, settings_for
 from mitmproxy_ai_cache.stores import for_url
 from mitmproxy_ai_cache.wire import zstd

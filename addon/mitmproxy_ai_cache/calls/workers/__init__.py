@@ -49,10 +49,10 @@ class OffLoop:
         self._rules = ""
         self._named: set[str] = set()
         self._shelves = 0
-        normalise = settings.key_rules.normalise
+        normalize = settings.key_rules.normalize
         self.redact = settings.redact
         self.risky_redact = not all(is_cheap(one.regex) for one in settings.redact)
-        self.risky_keys = not all(is_cheap(one.pattern) for one in normalise)
+        self.risky_keys = not all(is_cheap(one.pattern) for one in normalize)
         self._risky = self.risky_keys or (settings.sequences and self.risky_redact)
 
     # A request
@@ -177,7 +177,7 @@ class OffLoop:
     def _pattern(self, mark: str) -> str:
         """The option and the pattern that `mark` stands for."""
         if mark[:1] == "n":
-            return f"ai_cache_normalize {self._settings.key_rules.normalise[int(mark[1:])].pattern.pattern!r}"
+            return f"ai_cache_normalize {self._settings.key_rules.normalize[int(mark[1:])].pattern.pattern!r}"
         found = self._settings.redact[int(mark[1:])]
         return f"ai_cache_redact {found.kind}={found.regex.pattern.decode('utf-8', 'replace')}"
 

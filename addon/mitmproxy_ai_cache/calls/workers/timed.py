@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ...identity.key import KeyRules, Normalise
+from ...identity.key import KeyRules, Normalize
 from ...redact import Pattern
 
 BUDGET = 2.0
@@ -54,12 +54,12 @@ class _TimedPattern(Pattern):
 
 
 @dataclass(frozen=True, slots=True)
-class _TimedNormalise(Normalise):
+class _TimedNormalize(Normalize):
     mark: str = ""
 
     def apply(self, text: str) -> str:
         with _budget(self.mark):
-            return Normalise.apply(self, text)
+            return Normalize.apply(self, text)
 
 
 def timed_patterns(patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
@@ -69,7 +69,7 @@ def timed_patterns(patterns: tuple[Pattern, ...]) -> tuple[Pattern, ...]:
 def timed_rules(rules: KeyRules) -> KeyRules:
     return replace(
         rules,
-        normalise=tuple(
-            _TimedNormalise(one.pattern, one.replacement, f"n{place}") for place, one in enumerate(rules.normalise)
+        normalize=tuple(
+            _TimedNormalize(one.pattern, one.replacement, f"n{place}") for place, one in enumerate(rules.normalize)
         ),
     )

@@ -16,7 +16,7 @@ from ...entries.usage import Usage
 from ...explain import Explanation
 from ...explain.explanation import Difference
 from ...identity.identifier import Identifier
-from ...identity.key import Alias, KeyRules, Normalise
+from ...identity.key import Alias, KeyRules, Normalize
 from ...identity.profiles import named
 from ...protocols import ANYTHING, Registry
 from ...protocols.base import Call, Protocol, Verdict
@@ -60,7 +60,7 @@ def settings_out(settings: Settings) -> dict[str, Any]:
         "redact": patterns_out(settings.redact),
         "headers": key.headers,
         "ignore": key.ignore,
-        "normalise": [(rule.pattern.pattern, rule.pattern.flags, rule.replacement) for rule in key.normalise],
+        "normalize": [(rule.pattern.pattern, rule.pattern.flags, rule.replacement) for rule in key.normalize],
         "aliases": [(alias.pattern.pattern, alias.pattern.flags, alias.name, alias.of_path) for alias in key.aliases],
         "profiles": [profile.name for profile in key.profiles],
         "secret": key.secret.hex(),
@@ -79,7 +79,7 @@ def settings_in(said: dict[str, Any]) -> Settings:
         key_rules=KeyRules(
             headers=tuple(said["headers"]),
             ignore=tuple(tuple(path) for path in said["ignore"]),
-            normalise=tuple(Normalise(re.compile(source, flags), new) for source, flags, new in said["normalise"]),
+            normalize=tuple(Normalize(re.compile(source, flags), new) for source, flags, new in said["normalize"]),
             aliases=tuple(Alias(re.compile(source, flags), *rest) for source, flags, *rest in said["aliases"]),
             profiles=named(tuple(said["profiles"])),
             secret=bytes.fromhex(said["secret"]),

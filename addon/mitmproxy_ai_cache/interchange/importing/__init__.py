@@ -16,7 +16,7 @@ from ...entries.entry import BrokenEntry
 from ...system import foreign_files
 from ..exporting import lines
 from . import har, vcr
-from .recorded import BrokenRecording, Kept, NotARecording, Recorded, Skipped, Unusable
+from .exchanges import BrokenRecording, Kept, NotARecording, Recorded, Skipped, Unusable
 
 __all__ = ["BrokenRecording", "Kept", "NotARecording", "Recorded", "Skipped", "Unusable", "read"]
 

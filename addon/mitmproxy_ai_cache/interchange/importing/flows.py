@@ -13,7 +13,7 @@ from mitmproxy.io import FlowReader
 
 from ...protocols.base import Ending
 from ...proxy import bridge
-from .recorded import BrokenRecording, Recorded, Skipped, Unusable, answer_headers, request, split_fields, status
+from .exchanges import BrokenRecording, Recorded, Skipped, Unusable, answer_headers, request, split_fields, status
 
 
 def read(file: BinaryIO) -> Iterator[Recorded | Skipped]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...wire.messages import Headers
-from .recorded import Recorded, Skipped, Unusable, answer_headers, encoded, request, scalar, split_fields, status
+from .exchanges import Recorded, Skipped, Unusable, answer_headers, encoded, request, scalar, split_fields, status
 
 
 def entries(archive: Any) -> list[Any] | None:

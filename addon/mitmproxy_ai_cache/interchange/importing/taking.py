@@ -17,7 +17,7 @@ from ...entries.entry import Entry
 from ...identity.isolation import Isolation
 from ...stores import Store
 from ...stores.sieve import Packed
-from .recorded import Recorded
+from .exchanges import Recorded
 
 _JUDGED_IN = 60.0
 """Seconds. Judging takes milliseconds; whatever fails there must not hang an import."""

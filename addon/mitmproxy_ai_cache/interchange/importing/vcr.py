@@ -18,7 +18,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node
 
-from .recorded import (
+from .exchanges import (
     BrokenRecording,
     Recorded,
     Skipped,

@@ -20,7 +20,7 @@ from ..entries.key_numbers import base
 from ..identity.identifier import Identifier
 from ..identity.stored_request import address
 from .compare import Comparison, compare
-from .side import Side
+from .key_view import KeyView
 
 _HASHES = 64
 """Hashes of a sketch: the smallest ones of all its strings (a bottom-k sketch; Cohen and Kaplan, 2007)."""
@@ -56,7 +56,7 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class Nearest:
     kept: Kept
-    side: Side
+    side: KeyView
     comparison: Comparison
 
 
@@ -86,7 +86,7 @@ class Index:
         for kept in (kept for group in self.by_protocol.values() for kept in group):
             self._sketch(kept)
 
-    def nearest(self, sent: Side) -> Nearest | None:
+    def nearest(self, sent: KeyView) -> Nearest | None:
         """The recorded request with the fewest and smallest differences, or None where none is comparable."""
         best: Nearest | None = None
         read = 0
@@ -95,13 +95,13 @@ class Index:
                 break
             read += len(kept.entry.request) + len(sent.body[1])
             entry = self._hide(kept.entry) if self._hide is not None else kept.entry
-            side = Side(self.identifier.stored(entry, sent.request), sent.rules)
+            side = KeyView(self.identifier.stored(entry, sent.request), sent.rules)
             found = Nearest(kept, side, compare(side, sent))
             if best is None or found.comparison.distance < best.comparison.distance:
                 best = found
         return best
 
-    def _ranked(self, sent: Side) -> list[Kept]:
+    def _ranked(self, sent: KeyView) -> list[Kept]:
         """The most promising ones, best first: by what they share, then by model, host, path and length."""
         host, path = sent.request.host.lower(), sent.request.path
         protocol = sent.call.protocol.name

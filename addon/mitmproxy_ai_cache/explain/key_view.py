@@ -1,4 +1,4 @@
-"""One side of a comparison: a request as its key sees it, sent or recorded.
+"""A request as its key sees it, sent or recorded.
 
 Everything here comes from the functions that the key is made with. What they leave out cannot be told apart here.
 """
@@ -20,7 +20,7 @@ from ..wire.messages import Request
 
 
 @dataclass(frozen=True)
-class Side:
+class KeyView:
     """A call and the rules its key is made by. What counts of it is computed as it is asked for: most never is."""
 
     identified: Identified
