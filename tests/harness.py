@@ -32,7 +32,7 @@ from mitmproxy_ai_cache.cli.demo.provider import Answer, Provider, Reply
 from mitmproxy_ai_cache.wire.messages import Request
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPT = next(path for path in (ADDON / "mitm.py", ADDON / "mitmproxy_ai_cache" / "proxy" / "mitm.py") if path.exists())
+SCRIPT = next(path for path in (ADDON / "mitm.py", ADDON / "mitmproxy_ai_cache" / "proxy" / "script" / "mitm.py") if path.exists())
 REDIRECT = ROOT / "tests" / "e2e" / "redirect.py"
 
 

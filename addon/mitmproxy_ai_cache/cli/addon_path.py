@@ -14,6 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     package = Path(__file__).resolve().parent.parent
-    installed = package / "proxy" / "mitm.py"
+    installed = package / "proxy" / "script" / "mitm.py"
     print(installed if installed.is_file() else package.parent / "mitm.py")
     return 0
