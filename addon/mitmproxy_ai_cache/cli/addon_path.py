@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     package = Path(__file__).resolve().parent.parent
+    # In a folder of its own: mitmproxy puts the folder of a script in front of sys.path.
     installed = package / "proxy" / "script" / "mitm.py"
     print(installed if installed.is_file() else package.parent / "mitm.py")
     return 0
