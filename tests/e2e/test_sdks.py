@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from e2e import answers
-from e2e.sdk_calls import CALLS
+import answers
 from harness import ROOT, FakeProviders, Process, plain_environ
+from sdk_calls import CALLS
 
 EXPECTED = {
     "openai_chat": ["hi", "req_1"],
@@ -39,7 +39,7 @@ Sdks = Callable[[Process], dict[str, Any]]
 @pytest.fixture(scope="module")
 def sdks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdks]:
     """Makes every call through a proxy."""
-    arguments = [sys.executable, str(ROOT / "tests/e2e/sdk_calls.py")]
+    arguments = [sys.executable, str(ROOT / "tests/support/sdk_calls.py")]
     environ = plain_environ(tmp_path_factory.mktemp("sdks"))
     with subprocess.Popen(
         arguments, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

@@ -24,7 +24,7 @@ from unit.redact.test_secret_forms import is_left
 pytestmark = pytest.mark.slow
 
 WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
-CLIENT = (sys.executable, str(ROOT / "tests/e2e/plain_calls.py"))
+CLIENT = (sys.executable, str(ROOT / "tests/support/plain_calls.py"))
 URL = "https://api.openai.com/v1/chat/completions"
 KNOWN = [form for form in FORMS if form.group != BARE and not any(is_left(form, place) for place in BODIES)]
 """Those that are found."""
