@@ -68,6 +68,7 @@ def statuses(proxy: Process) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.each_store
 def test_every_sdk_misses_then_hits_with_the_provider_gone(
     providers: FakeProviders, start: Callable[..., Process], sdks: Sdks
@@ -82,6 +83,7 @@ def test_every_sdk_misses_then_hits_with_the_provider_gone(
     assert statuses(proxy) == ["MISS"] * len(CALLS) + ["HIT"] * len(CALLS)
 
 
+@pytest.mark.thorough
 def test_a_miss_in_replay_is_shown_by_every_sdk_and_not_retried(
     providers: FakeProviders, start: Callable[..., Process], sdks: Sdks
 ) -> None:

@@ -524,6 +524,7 @@ def test_an_import_into_memory_is_refused(capsys: pytest.CaptureFixture[str]) ->
     assert "write --store sqlite:///PATH" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_more_than_the_queue_of_a_store_holds_is_imported(tmp_path: Path) -> None:
     many = [interaction(request=json.dumps({"model": str(i), "messages": []})) for i in range(1500)]
     file = tmp_path / "c.json"

@@ -595,6 +595,7 @@ def test_the_kinds_that_are_promised_are_all_tried_here() -> None:
     assert {"redact", "redact_request", "redact_url", "redact_headers", "parse_pattern"} <= set(redacting.__all__)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "piece",
     [
