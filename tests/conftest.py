@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 import forked
+import hypothesis_profile  # noqa: F401  (registers the profiles)
 from harness import BIN, Client, FakeProviders, Process, mitmdump, plain_environ
 from valkey import Valkey, started
 
@@ -28,9 +28,6 @@ def providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeProvider
     yield started
     started.stop()
 
-
-settings.register_profile("any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
 
 STORE = os.environ.get("AI_CACHE_TEST_STORE", "sqlite")
 """What proxies keep their answers in unless a test says it: `sqlite`, `memory`, or `redis`, a server for each test."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import ROOT, SCRIPT, free_port, plain_environ
+from harness import OF_THE_TESTS, SCRIPT, free_port, plain_environ
 from valkey import Valkey, started
 
 HERE = Path(__file__).parent
@@ -173,10 +172,9 @@ class Stage:
         home = self.folder / f"home-{self._started}"
         home.mkdir(parents=True)
         port = free_port()
-        path = os.pathsep.join([str(ROOT / "addon"), str(ROOT / "tests")])
         log = (home / "log").open("wb")
         process = subprocess.Popen(
-            command(home, port), env=plain_environ(home, PYTHONPATH=path, **environ), stdout=log, stderr=log
+            command(home, port), env=plain_environ(home, PYTHONPATH=OF_THE_TESTS, **environ), stdout=log, stderr=log
         )
         self._stack.callback(_end, process)
         began = time.monotonic()

@@ -17,7 +17,7 @@ from mitmproxy_ai_cache.calls.capture import Capture
 from mitmproxy_ai_cache.protocols.base import Answer, Ending, Verdict
 from mitmproxy_ai_cache.wire import content_coding, zstd
 
-pytestmark = needs_corpus
+pytestmark = [needs_corpus, pytest.mark.thorough]
 
 LIMIT = 50 << 20
 

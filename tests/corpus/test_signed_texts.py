@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from corpus.recorded import exchanges, needs_corpus
 from mitmproxy_ai_cache.entries.search_text import Needle, layers
 from mitmproxy_ai_cache.entries.selection import in_url
 from mitmproxy_ai_cache.entries.signature import Asked, signature
 
-pytestmark = needs_corpus
+pytestmark = [needs_corpus, pytest.mark.thorough]
 
 
 def test_no_text_is_excluded_where_it_stands() -> None:

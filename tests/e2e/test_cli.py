@@ -210,6 +210,7 @@ def test_the_readme_has_the_options_as_they_are() -> None:
     assert markdown() in (ROOT / "README.md").read_text("utf-8"), "run: ai-cache options --markdown"
 
 
+@pytest.mark.thorough
 def test_every_command_explains_itself(environ: dict[str, str]) -> None:
     for command in COMMANDS:
         done = forked.run([AI_CACHE, command, "--help"], anew=True, env=environ, timeout=90)

@@ -18,7 +18,7 @@ from harness import Client, FakeProviders, Process
 from mitmproxy_ai_cache.cli.demo.provider import Reply
 from mitmproxy_ai_cache.wire.messages import Request
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.thorough]
 
 StartProxy = Callable[..., Process]
 ClientOf = Callable[[Process], Client]

@@ -23,6 +23,8 @@ from mitmproxy_ai_cache.cli.demo.provider import Reply
 from mitmproxy_ai_cache.system import authority, trust
 from mounts import full, read_only, with_mounts
 
+pytestmark = pytest.mark.thorough
+
 AI_CACHE = str(BIN / "ai-cache")
 OPENAI = "https://api.openai.com/v1/chat/completions"
 CHAT = '{"model":"m","messages":[]}'

@@ -24,7 +24,7 @@ from mitmproxy_ai_cache.wire.messages import Request
 pytestmark = pytest.mark.slow
 
 MB = 1 << 20
-PROBE = ROOT / "tests" / "e2e" / "loop_probe.py"
+PROBE = ROOT / "tests" / "support" / "loop_probe.py"
 CHAT = "https://api.openai.com/v1/chat/completions"
 ABOVE = 0.050
 """Seconds that another client's p99 may lie above what it is without long prompts."""

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 import pytest
 
+import answers
 import forked
-from e2e import answers
 from harness import BIN, REDIRECT, ROOT, FakeProviders, plain_environ
 from mitmproxy_ai_cache.cli.demo.provider import Reply
 from mitmproxy_ai_cache.wire.messages import Request
@@ -79,7 +79,7 @@ def recorded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The suite as a git repository with its recordings. Its providers are gone."""
     home = tmp_path_factory.mktemp("recorded")
     project = home / "project"
-    shutil.copytree(ROOT / "tests" / "demo_project", project, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests" / "support" / "demo_project", project, ignore=shutil.ignore_patterns("__pycache__"))
     git(project, "init", "-q")
     providers = FakeProviders(home / "provider")
     providers.answer = Moody()
@@ -276,7 +276,7 @@ def test_no_planted_secret_is_in_the_files_and_other_keys_find_the_same_answers(
     calls = calls_with(ours)
     (tmp_path / "ours").write_text(json.dumps(calls))
     (tmp_path / "theirs").write_text(json.dumps(calls_with(theirs)))
-    client = (sys.executable, str(ROOT / "tests/e2e/plain_calls.py"))
+    client = (sys.executable, str(ROOT / "tests/support/plain_calls.py"))
     providers.answer = echo
     done = play(tmp_path, "record", "tapes", *WITH_PROVIDER, "--", *client, "ours")
     assert done.returncode == 0, done.stderr
@@ -336,7 +336,7 @@ def test_one_word_changed_in_400_prompts_shows_as_400_changed_files(
     git(tmp_path, "init", "-q")
     for word in ("helpful", "careful"):
         (tmp_path / "calls").write_text(json.dumps(prompts(word)))
-        client = (sys.executable, str(ROOT / "tests/e2e/plain_calls.py"), "calls")
+        client = (sys.executable, str(ROOT / "tests/support/plain_calls.py"), "calls")
         done = play(tmp_path, "record", "tapes", *WITH_PROVIDER, "--", *client)
         assert f"{CHANGED} stored" in done.stderr, done.stderr
         if word == "helpful":

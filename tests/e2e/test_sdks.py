@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from e2e import answers
-from e2e.sdk_calls import CALLS
+import answers
 from harness import ROOT, FakeProviders, Process, plain_environ
+from sdk_calls import CALLS
 
 EXPECTED = {
     "openai_chat": ["hi", "req_1"],
@@ -39,7 +39,7 @@ Sdks = Callable[[Process], dict[str, Any]]
 @pytest.fixture(scope="module")
 def sdks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdks]:
     """Makes every call through a proxy."""
-    arguments = [sys.executable, str(ROOT / "tests/e2e/sdk_calls.py")]
+    arguments = [sys.executable, str(ROOT / "tests/support/sdk_calls.py")]
     environ = plain_environ(tmp_path_factory.mktemp("sdks"))
     with subprocess.Popen(
         arguments, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -68,6 +68,7 @@ def statuses(proxy: Process) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.each_store
 def test_every_sdk_misses_then_hits_with_the_provider_gone(
     providers: FakeProviders, start: Callable[..., Process], sdks: Sdks
@@ -82,6 +83,7 @@ def test_every_sdk_misses_then_hits_with_the_provider_gone(
     assert statuses(proxy) == ["MISS"] * len(CALLS) + ["HIT"] * len(CALLS)
 
 
+@pytest.mark.thorough
 def test_a_miss_in_replay_is_shown_by_every_sdk_and_not_retried(
     providers: FakeProviders, start: Callable[..., Process], sdks: Sdks
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from harness import REDIRECT, ROOT, FakeProviders
 from mitmproxy_ai_cache.cli.demo.provider import Reply
 from mitmproxy_ai_cache.wire.messages import Request
-from secret_forms import BARE, FORMS
+from secret_forms import BARE, FORMS, Form
 from secret_places import BODIES
 from secret_values import ALNUM, draw
 from unit.cassettes.test_leaks import KEY, UNKNOWN
@@ -24,14 +25,18 @@ from unit.redact.test_secret_forms import is_left
 pytestmark = pytest.mark.slow
 
 WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
-CLIENT = (sys.executable, str(ROOT / "tests/e2e/plain_calls.py"))
+CLIENT = (sys.executable, str(ROOT / "tests/support/plain_calls.py"))
 URL = "https://api.openai.com/v1/chat/completions"
-KNOWN = [form for form in FORMS if form.group != BARE and not any(is_left(form, place) for place in BODIES)]
-"""Those that are found."""
 
 OWN = draw("the key of the calls", ALNUM, 40)
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@functools.cache
+def known() -> list[Form]:
+    """The forms that are found."""
+    return [form for form in FORMS if form.group != BARE and not any(is_left(form, place) for place in BODIES)]
 
 
 def listed(bodies: list[bytes], file: Path) -> None:
@@ -44,7 +49,7 @@ def listed(bodies: list[bytes], file: Path) -> None:
 
 def asked() -> list[bytes]:
     """Each form in what is asked, and in the arguments of a tool."""
-    return [BODIES[("request", "arguments")[number % 2]](form.planted) for number, form in enumerate(KNOWN)]
+    return [BODIES[("request", "arguments")[number % 2]](form.planted) for number, form in enumerate(known())]
 
 
 def repeated(request: Request) -> Reply:
@@ -56,7 +61,7 @@ def found_in(text: bytes) -> list[str]:
     """The forms of which a line can be read."""
     read = list(readings(text, 2))
     return [
-        form.name for form in KNOWN if any(line.encode() in one for line in form.secret.split("\n") for one in read)
+        form.name for form in known() if any(line.encode() in one for line in form.secret.split("\n") for one in read)
     ]
 
 
@@ -66,7 +71,7 @@ def test_what_is_found_is_in_no_file_no_log_and_no_report(run: Run, providers: F
     reports = ("--report", "report.json", "--junit", "report.xml", "-v")
     done = run("record", "tapes", *reports, *WITH_PROVIDER, "--", *CLIENT, "calls")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert f"{len(KNOWN)} stored" in done.stderr
+    assert f"{len(known())} stored" in done.stderr
     providers.stop()
     # asked again with another word, so that every call misses and is explained
     listed([body.replace(b"Look", b"See").replace(b'"path"', b'"file"') for body in asked()[:60]], tmp_path / "other")

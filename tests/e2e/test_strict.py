@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import answers
 import forked
-from e2e import answers
 from harness import BIN, REDIRECT, ROOT, FakeProviders
 from offline import counting_packets, packets
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 AI_CACHE = str(BIN / "ai-cache")
 WITH_PROVIDER = ("--set", f"scripts={REDIRECT}")
-CLIENT = (sys.executable, str(ROOT / "tests/e2e/plain_calls.py"))
+CLIENT = (sys.executable, str(ROOT / "tests/support/plain_calls.py"))
 HOSTS = ("https://api.openai.com/v1/chat/completions", "https://api.anthropic.com/v1/messages")
 MISSED = 100
 NEVER_STARTED = 125

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from e2e import answers
+import answers
 from harness import FakeProviders, Process, mitmdump, plain_environ
 from unit.identity.test_isolation import access_key_id, jwt, signed
 

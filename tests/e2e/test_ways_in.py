@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import spellings
 from asking import Asked, ask
 from harness import Process
+from hypothesis_profile import examples
 from raw_requests import raw_requests
 from two_machines import (
     ASKED,
@@ -154,7 +155,7 @@ def test_the_proxy_is_no_target_whatever_is_allowed(machines: Box) -> None:
         assert differences(machines, {"open": proxy}, based, to_page) == []
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.one_of(spellings.loopback, spellings.unspecified, spellings.of_ipv4(ipaddress.IPv4Address(ADDRESS))),
     asked_by=st.sampled_from(("proxied", "CONNECT", "base URL", "h2", "plain")),

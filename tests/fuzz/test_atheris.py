@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fuzz.targets import TARGETS
-from harness import ROOT
+from harness import OF_THE_TESTS, ROOT
 
 SECONDS = 20
 
@@ -24,7 +24,10 @@ SECONDS = 20
 def test_twenty_seconds_of_libfuzzer_find_nothing(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'addon'}{os.pathsep}{ROOT / 'tests'}"}
+    environ = {
+        **os.environ,
+        "PYTHONPATH": OF_THE_TESTS,
+    }
     command = [sys.executable, str(ROOT / "tests/fuzz/atheris_run.py"), name, str(SECONDS), str(tmp_path)]
     done = subprocess.run(command, env=environ, capture_output=True, timeout=SECONDS + 120, check=False)
     said = done.stderr.decode("utf-8", "replace") + done.stdout.decode("utf-8", "replace")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from corpus import recorded
 from fuzz.material import REQUESTS, SEEDS, near, real_answers
 from fuzz.targets import TARGETS, judged
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.calls import gate
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.identity import canonical
@@ -23,9 +24,11 @@ from mitmproxy_ai_cache.wire.messages import Headers, Request
 from unit.calls.test_gate import CALLS, CHAT, KEPT, SPEECH, TRANSCRIPT
 
 EVERY_TIME_THE_SAME = settings(
-    max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(200), derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
-LONG = settings(EVERY_TIME_THE_SAME, max_examples=2000, derandomize=False, phases=(Phase.generate, Phase.shrink))
+LONG = settings(
+    EVERY_TIME_THE_SAME, max_examples=examples(2000), derandomize=False, phases=(Phase.generate, Phase.shrink)
+)
 numbers = st.integers(0, 1 << 16)
 
 
@@ -101,7 +104,7 @@ def test_any_chunking_gives_one_verdict() -> None:
     from mitmproxy_ai_cache.calls.capture import Capture
 
     @given(st.sampled_from(real_answers()), st.lists(st.integers(1, 50), min_size=1), st.sampled_from(CALLS))
-    @settings(EVERY_TIME_THE_SAME, max_examples=60)
+    @settings(EVERY_TIME_THE_SAME, max_examples=examples(60))
     def hold(data: bytes, sizes: list[int], call: Call) -> None:
         tee, at, number = Capture(1 << 20), 0, 0
         while at < len(data):

@@ -17,6 +17,8 @@ from mitmproxy_ai_cache.wire.framing import eventstream
 from mitmproxy_ai_cache.wire.messages import Headers, Request
 from unit.calls.test_gate import CALLS, FRAMES, NDJSON, SSE
 
+pytestmark = pytest.mark.thorough
+
 MULTIPART = "multipart/form-data; boundary=x"
 PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n'
 DISPOSITION = b"--x\r\nContent-Disposition: form-data"

@@ -41,7 +41,7 @@ for question in sys.argv[1:]:
     with urllib.request.urlopen(request, timeout=60) as answer:
         print(answer.headers["X-AI-Cache-Status"], json.load(answer)["id"])
 """
-PATCHES = [str(file) for file in sorted(ROOT.glob("tests/*/test_*.py")) if "pytest.mark.patches" in file.read_text()]
+PATCHES = [str(file) for file in sorted(ROOT.glob("tests/**/test_*.py")) if "pytest.mark.patches" in file.read_text()]
 OF_THE_TESTS = (
     "pytest",
     "pytest-xdist",
@@ -301,7 +301,14 @@ def test_what_patches_mitmproxy_works_with_its_version(install: Install, tmp_pat
         [
             str(tested.bin / "python"),
             *("-m", "pytest", "-q", "-n", "2", "-m", "patches and not soak", "-p", "no:cacheprovider"),
-            *("-o", f"pythonpath={ROOT / 'tests'}", "--rootdir", str(ROOT), "--basetemp", str(tmp_path / "tests")),
+            *(
+                "-o",
+                f"pythonpath={ROOT / 'tests/support'} {ROOT / 'tests'}",
+                "--rootdir",
+                str(ROOT),
+                "--basetemp",
+                str(tmp_path / "tests"),
+            ),
             *PATCHES,
         ],
         env=environ,

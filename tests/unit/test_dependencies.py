@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -54,23 +55,27 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def distribution_of(module: str, owners: dict[str, list[str]]) -> set[str]:
+@functools.cache
+def owners() -> Mapping[str, list[str]]:
+    """The distributions of each module that is installed."""
+    return importlib.metadata.packages_distributions()
+
+
+def distribution_of(module: str) -> set[str]:
     first, _, second = module.partition(".")
     named = {normalized(module)} if second else set()
-    return named or {normalized(each) for each in owners.get(first, [])}
+    return named or {normalized(each) for each in owners().get(first, [])}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_module_that_is_imported_is_of_a_declared_distribution(package: str) -> None:
-    owners = {name: list(found) for name, found in importlib.metadata.packages_distributions().items()}
-    needed = {module: distribution_of(module, owners) for module in imported(package)}
+    needed = {module: distribution_of(module) for module in imported(package)}
     missing = {module: owner for module, owner in needed.items() if not owner & declared(PACKAGES[package])}
     assert not missing, f"add these to the dependencies in {PACKAGES[package].name}"
 
 
 def test_every_declared_distribution_is_imported() -> None:
-    owners = {name: list(found) for name, found in importlib.metadata.packages_distributions().items()}
-    needed = set[str]().union(*(distribution_of(module, owners) for module in imported("mitmproxy_ai_cache")))
+    needed = set[str]().union(*(distribution_of(module) for module in imported("mitmproxy_ai_cache")))
     assert declared(PACKAGES["mitmproxy_ai_cache"]) <= needed
 
 

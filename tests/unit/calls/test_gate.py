@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache import protocols
 from mitmproxy_ai_cache.calls import gate
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending, Verdict
@@ -250,7 +251,7 @@ def answers(values: Iterable[Any]) -> Iterable[tuple[str, bytes]]:
 
 
 @given(st.lists(shapes, max_size=4))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_no_shape_makes_it_stumble(values: list[Any]) -> None:
     for made in CALLS:
         for content_type, data in answers(values):
@@ -259,7 +260,7 @@ def test_no_shape_makes_it_stumble(values: list[Any]) -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from([SSE, NDJSON, FRAMES, "application/json", "", "text/plain"]))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_no_bytes_make_it_stumble(data: bytes, content_type: str) -> None:
     for made in CALLS:
         judged(made, content_type, data)
@@ -279,7 +280,7 @@ members = st.dictionaries(
 
 
 @given(st.sampled_from(PATHS), members | shapes)
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_no_request_makes_recognising_stumble(path: str, sent: Any) -> None:
     request = Request("POST", "https", "api-inference.huggingface.co", 443, path, body=json.dumps(sent).encode())
     found = REGISTRY.recognise(request, body.read(request, 1 << 20))

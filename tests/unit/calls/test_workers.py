@@ -202,6 +202,7 @@ async def _begin(cache: CountedCache, body: bytes) -> Exchange:
     return await cache.begin(Exchange(post(body)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("mode", "settings"), [
     ("redact", {"redact": (Pattern("slow", re.compile(CATASTROPHE.encode())),), "mode": "record"}),
     ("normalize", {"key_rules": KeyRules(normalize=(Normalize(re.compile(CATASTROPHE), "x"),))}),
@@ -233,6 +234,7 @@ def test_a_users_slow_pattern_is_stopped_and_named_once_and_its_call_passes_unca
     with_cache(Settings(**settings), ask)
 
 
+@pytest.mark.thorough
 def test_a_strict_replay_refuses_what_a_slow_pattern_keeps_from_being_read() -> None:
     settings = Settings(mode="replay", redact=(Pattern("slow", re.compile(CATASTROPHE.encode())),))
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.cassettes import bodies, file, json_text, parts
 from mitmproxy_ai_cache.cassettes.file import BrokenCassette
 from mitmproxy_ai_cache.entries.entry import Entry
@@ -107,13 +108,13 @@ def back(entry: Entry) -> Entry:
 
 
 @given(entries)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_an_entry_comes_back_as_it_was(entry: Entry) -> None:
     assert back(entry) == entry
 
 
 @given(any_bytes, formats)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_body_comes_back_byte_for_byte(data: bytes, format: str) -> None:
     assert bodies.decode(bodies.encode(data, format)) == data
 
@@ -290,7 +291,7 @@ def test_what_is_no_cassette_is_refused_with_a_reason(text: str, reason: str) ->
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_cassette_that_was_cut_or_edited_is_read_or_refused_and_nothing_else(data: st.DataObject) -> None:
     document = json.loads(file.encode(replace(PLAIN, body=frame("chunk", b"{}"), format="eventstream"))[0])
     place = data.draw(st.sampled_from([document, document["request"], document["response"]]))

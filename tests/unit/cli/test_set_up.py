@@ -15,6 +15,8 @@ import pytest
 from harness import ROOT
 from mounts import read_only, with_mounts
 
+pytestmark = pytest.mark.thorough
+
 UV = """#!/bin/sh
 # Stands in for uv: makes what it would make, and writes down that it did.
 case "$1 $2" in

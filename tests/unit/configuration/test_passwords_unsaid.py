@@ -18,6 +18,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache import cli
 from mitmproxy_ai_cache.cli import doctor, outer
 from mitmproxy_ai_cache.configuration.options import OPTIONS
@@ -86,7 +87,7 @@ def raised(work: Callable[[], object]) -> str:
 REDIS = ("redis", "rediss", "unix")
 
 
-@settings(derandomize=True, max_examples=600)
+@settings(derandomize=True, max_examples=examples(600))
 @given(misspelt())
 @example(("unixQXZJ0189@host", "QXZJ0189"))
 @example(("unix; //:::::QXZJ0189", "QXZJ0189"))
@@ -113,7 +114,7 @@ def test_the_url_of_a_store(case: tuple[str, str]) -> None:
 NAMES = sorted(option.name for option in OPTIONS)
 
 
-@settings(derandomize=True, max_examples=600)
+@settings(derandomize=True, max_examples=examples(600))
 @given(misspelt(), st.sampled_from(NAMES))
 def test_any_option_that_is_given_such_a_url(case: tuple[str, str], name: str) -> None:
     url, secret = case
@@ -131,7 +132,7 @@ def test_any_option_that_is_given_such_a_url(case: tuple[str, str], name: str) -
         assert_silent(complaint, url, secret)
 
 
-@settings(derandomize=True, max_examples=600)
+@settings(derandomize=True, max_examples=examples(600))
 @given(misspelt())
 @example(("http:/user:QXZJ0189@proxy:3128", "QXZJ0189"))
 @example(("http://user:0189#QXZJ@proxy:3128", "0189#QXZJ"))
@@ -165,7 +166,7 @@ def settable(text: str) -> bool:
     return "\0" not in text
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=examples(300))
 @given(misspelt(), st.sampled_from(NAMES), st.sampled_from(["{}", "--set={}", "--store={}", "--port={}", "--mode={}"]))
 @example(("redis:/:QXZJ0189@host", "QXZJ0189"), "ai_cache_store", "{}")
 def test_the_command_line(case: tuple[str, str], name: str, form: str) -> None:
@@ -184,7 +185,7 @@ def test_the_command_line(case: tuple[str, str], name: str, form: str) -> None:
             assert_silent("\n".join(shown), url, secret)
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=examples(200))
 @given(misspelt(), st.sampled_from(NAMES))
 @example(("redis:/:QXZJ0189@host", "QXZJ0189"), "ai_cache_store")
 @example(("redis:/:QXZJ0189@host", "QXZJ0189"), "ai_cache_max_size")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.conversation.curl import NoCommand, command
 from mitmproxy_ai_cache.entries.entry import Entry
 
@@ -108,7 +109,7 @@ def test_every_body_arrives_as_it_was(server: Server, shell: str) -> None:
 
 
 @needs_curl
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.binary(min_size=1, max_size=200) | st.text(min_size=1, max_size=80).map(str.encode), min_size=8, max_size=8

@@ -14,6 +14,7 @@ from test_conversation_shapes import ANSWERS, REQUESTS
 from test_conversation_streams import STREAMS
 
 from conversing import entry
+from hypothesis_profile import examples
 from mitmproxy_ai_cache import conversation
 from mitmproxy_ai_cache.conversation import Conversation, Other
 from mitmproxy_ai_cache.conversation.data import entry_data
@@ -61,7 +62,7 @@ def understood(told: Conversation) -> bool:
 
 
 SEEDS = st.integers(0, 1 << 32)
-FUZZED = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZED = settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @FUZZED

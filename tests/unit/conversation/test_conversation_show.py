@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache import cli, conversation
 from mitmproxy_ai_cache.conversation import Conversation, Message, Other, Text, Thinking, ToolCall, ToolResult
 from mitmproxy_ai_cache.conversation.text import answer_lines, conversation_lines
@@ -252,7 +253,7 @@ PARTS = st.one_of(
 MESSAGES = st.tuples(st.builds(Message, TEXTS, st.lists(PARTS, max_size=3).map(tuple)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MESSAGES, MESSAGES)
 def test_any_conversation_is_printable_and_only_headings_are_not_indented(
     asked: tuple[Message, ...], answer: tuple[Message, ...]

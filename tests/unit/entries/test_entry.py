@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.entries.entry import BrokenEntry, Entry
 from mitmproxy_ai_cache.wire.zstd import ZstdCompressor
 
@@ -47,7 +48,7 @@ LONG = replace(PLAIN, body=b"data: {}\n\n" * 500, request=b'{"messages":[' + b"1
 
 
 @given(entries)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_an_entry_comes_back_as_it_was(kept: Entry) -> None:
     assert Entry.unpack(kept.pack_answer(), kept.pack_request()) == kept
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache import protocols
 from mitmproxy_ai_cache.calls.exchange import Exchange
 from mitmproxy_ai_cache.calls.explaining import Explainer
@@ -411,7 +412,7 @@ rule_sets = st.sampled_from(
 
 
 @given(bodies, bodies, rule_sets)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_there_is_a_difference_exactly_where_the_keys_differ(
     one: dict[str, Any], other: dict[str, Any], rules: KeyRules
 ) -> None:

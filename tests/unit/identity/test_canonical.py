@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.identity import canonical
 from mitmproxy_ai_cache.identity.canonical import SCHEMA_ROOTS, Rules, drop, encode, parse_path
 from mitmproxy_ai_cache.wire import json_body
@@ -77,7 +78,7 @@ def parsed(value: Any, spaced: bool) -> Any:
 
 
 @given(values, st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_form_is_the_one_that_is_defined(value: Any, spaced: bool) -> None:
     expected = sorted_json(by_definition(value))
     assert encode(value) == expected
@@ -85,7 +86,7 @@ def test_the_form_is_the_one_that_is_defined(value: Any, spaced: bool) -> None:
 
 
 @given(st.dictionaries(names, values, max_size=5), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_tools_seen_before_have_the_form_they_had_the_first_time(body: dict[str, Any], spaced: bool) -> None:
     canonical._schema_form.cache_clear()
     first = encode(parsed(body, spaced))
@@ -93,7 +94,7 @@ def test_tools_seen_before_have_the_form_they_had_the_first_time(body: dict[str,
 
 
 @given(values, st.dictionaries(names, values, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_rule_takes_out_what_it_names_and_leaves_the_rest(item: Any, body: dict[str, Any]) -> None:
     rules = Rules()
     for path in ("user", "messages[*].id", "tools"):
@@ -105,13 +106,13 @@ def test_a_rule_takes_out_what_it_names_and_leaves_the_rest(item: Any, body: dic
 
 
 @given(st.dictionaries(names, values, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_normalizing_nothing_changes_nothing(body: dict[str, Any]) -> None:
     assert encode(body, None, lambda text: text) == encode(body)
 
 
 @given(values)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_what_is_encoded_stays_as_it_was(value: Any) -> None:
     """The body is read again after its key was made."""
     before = json.dumps(value)
@@ -122,7 +123,7 @@ def test_what_is_encoded_stays_as_it_was(value: Any) -> None:
 @given(
     st.lists(st.dictionaries(names, st.text(max_size=2) | values, max_size=2), min_size=7, max_size=9), st.booleans()
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_long_list_of_objects_has_the_form_that_is_defined(chat: list[Any], spaced: bool) -> None:
     texts = [dict.fromkeys(message, "x") for message in chat]
     for items in (chat, texts, [*texts, *chat[:1]], [*texts, 1.0], [*texts, {}]):

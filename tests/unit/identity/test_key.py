@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache import protocols
 from mitmproxy_ai_cache.identity.key import Alias, KeyRules, Normalize, fingerprint
 from mitmproxy_ai_cache.identity.profiles import PROFILES
@@ -102,7 +103,7 @@ def _forms(number: float) -> list[str]:
 
 
 @given(chats, st.randoms(use_true_random=False))
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_a_body_written_another_way_keeps_its_key(chat: dict[str, Any], chance: random.Random) -> None:
     compact = json.dumps(chat, separators=(",", ":"), ensure_ascii=False)
     assert key_of(compact.encode("utf-8", "surrogatepass")) == key_of(
@@ -111,14 +112,14 @@ def test_a_body_written_another_way_keeps_its_key(chat: dict[str, Any], chance: 
 
 
 @given(chats, chats)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_two_bodies_share_a_key_only_if_they_are_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
     if not same(one, other):
         assert key_of(json.dumps(one).encode()) != key_of(json.dumps(other).encode())
 
 
 @given(chats, st.data())
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_one_changed_value_changes_the_key(chat: dict[str, Any], data: st.DataObject) -> None:
     changed = json.loads(json.dumps(chat))
     place: Any = changed

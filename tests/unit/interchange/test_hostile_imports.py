@@ -319,6 +319,7 @@ def test_a_line_of_an_export_that_was_tampered_with_is_skipped_and_named(
     assert len(kept(tmp_path)) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("coding", "bomb"),
     [

@@ -21,6 +21,7 @@ from mitmproxy.addons.savehar import SaveHar
 from mitmproxy.test import tflow
 from ruamel.yaml import YAML
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.cli import main
 from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.interchange.importing import FORMS, BrokenRecording, NotARecording, Recorded, Skipped, read
@@ -385,7 +386,7 @@ def test_a_file_of_another_kind_is_said_to_be_none(data: bytes, tmp_path: Path) 
         all_of(file)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"interactions:\n", b"{", b"123:4:"]))
 def test_no_file_makes_an_importer_stumble(data: bytes, start: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "any"
@@ -523,6 +524,7 @@ def test_an_import_into_memory_is_refused(capsys: pytest.CaptureFixture[str]) ->
     assert "write --store sqlite:///PATH" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_more_than_the_queue_of_a_store_holds_is_imported(tmp_path: Path) -> None:
     many = [interaction(request=json.dumps({"model": str(i), "messages": []})) for i in range(1500)]
     file = tmp_path / "c.json"

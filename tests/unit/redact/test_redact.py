@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache import redact as redacting
 from mitmproxy_ai_cache.redact import credentials_of, parse_pattern, redact, redact_headers, redact_request, redact_url
 from mitmproxy_ai_cache.wire.framing import eventstream, sse
@@ -542,7 +543,7 @@ def wrapped(text: str, places: list[Callable[[str], bytes]]) -> bytes:
     return data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(placed)
 def test_redacting_again_changes_nothing(case: tuple[str, list[Callable[[str], bytes]]]) -> None:
     once = redact(wrapped(*case))
@@ -551,7 +552,7 @@ def test_redacting_again_changes_nothing(case: tuple[str, list[Callable[[str], b
     assert not [finding for finding in again.findings if finding.changed]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.recursive(texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)))
 def test_json_stays_json_of_the_same_shape(value: object) -> None:
     for data in (json.dumps(value).encode(), json.dumps(value, ensure_ascii=False, indent=1).encode()):
@@ -565,14 +566,14 @@ def shape(value: object) -> object:
     return type(value).__name__
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_can_be_redacted(data: bytes) -> None:
     once = redact(data).data
     assert redact(once).data is once
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(plain, st.sampled_from(sorted(BY_THEIR_SHAPE.values())), plain)
 def test_bytes_around_a_secret_are_unchanged(before: str, secret: str, after: str) -> None:
     data = f"{before} {secret} {after}".encode()
@@ -594,6 +595,7 @@ def test_the_kinds_that_are_promised_are_all_tried_here() -> None:
     assert {"redact", "redact_request", "redact_url", "redact_headers", "parse_pattern"} <= set(redacting.__all__)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "piece",
     [

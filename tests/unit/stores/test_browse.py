@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.entries.selection import EVERYTHING, Selection
 from mitmproxy_ai_cache.entries.vault import Vault
@@ -296,7 +297,7 @@ def test_a_recording_that_may_not_be_written_is_browsed_as_it_is(tmp_path: Path)
     asyncio.run(run())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50), deadline=None)
 @given(st.lists(st.sampled_from(ENTRIES[:9]), max_size=30), st.integers(1, 5))
 def test_entries_in_no_order_become_pages_in_order(shuffled: list[Entry], limit: int) -> None:
     async def walked() -> AsyncIterator[Entry]:

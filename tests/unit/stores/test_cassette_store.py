@@ -183,6 +183,7 @@ async def test_recording_the_same_again_changes_nothing(tmp_path: Path) -> None:
 PROMPT = "Say in one sentence what a reader of the daily paper number {} should know about the weather and the traffic."
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("namespace", ["", TEST])
 @runs
 async def test_400_recordings_with_one_word_changed_are_400_modified_files(tmp_path: Path, namespace: str) -> None:
@@ -484,6 +485,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
     script = WRITER.format(paths=sys.path, folder=str(tmp_path))
     running = [subprocess.Popen([sys.executable, "-c", script, str(n)]) for n in range(2)]

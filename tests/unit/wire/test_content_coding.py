@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.wire.content_coding import Decoded, TooLarge, UnknownCoding, decode
 from mitmproxy_ai_cache.wire.zstd import ZstdCompressor
 from mitmproxy_ai_cache.wire.zstd import compress as zstd
@@ -70,7 +71,7 @@ def test_a_coding_is_undone(name: str, encode: Encoder, body: bytes) -> None:
 
 @every_coding
 @given(body=st.binary(max_size=300) | st.binary(min_size=1, max_size=30).map(lambda piece: piece * 300))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_any_body_comes_back_through_any_coding(name: str, encode: Encoder, body: bytes) -> None:
     assert decode(encode(body), name, PLENTY) == Decoded(body, True)
 
@@ -171,7 +172,7 @@ def test_a_changed_bit_never_passes_for_a_complete_body(coding: str) -> None:
 
 @every_coding
 @given(garbage=st.binary(min_size=1, max_size=200))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_garbage_never_raises_anything_but_the_two_errors(name: str, encode: Encoder, garbage: bytes) -> None:
     decode(garbage, name, PLENTY)
     decode(encode(b"{}") + garbage, name, PLENTY)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
+from hypothesis_profile import examples
 from mitmproxy_ai_cache.cli import main, outer
 from mitmproxy_ai_cache.cli.config import shown_value
 from mitmproxy_ai_cache.cli.sources import gather
@@ -87,7 +88,7 @@ def said(url: str) -> list[str]:
     return found
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=examples(400), deadline=None, derandomize=True)
 @given(misspelt())
 def test_no_message_about_a_setting_quotes_a_password(case: tuple[str, str]) -> None:
     url, secret = case

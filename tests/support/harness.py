@@ -31,9 +31,12 @@ from forked import ADDON, BIN
 from mitmproxy_ai_cache.cli.demo.provider import Answer, Provider, Reply
 from mitmproxy_ai_cache.wire.messages import Request
 
-ROOT = Path(__file__).resolve().parent.parent
-SCRIPT = next(path for path in (ADDON / "mitm.py", ADDON / "mitmproxy_ai_cache" / "proxy" / "script" / "mitm.py") if path.exists())
-REDIRECT = ROOT / "tests" / "e2e" / "redirect.py"
+ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = ADDON / "mitmproxy_ai_cache" / "proxy" / "script" / "mitm.py"
+SCRIPT = next(path for path in (ADDON / "mitm.py", INSTALLED) if path.exists())
+OF_THE_TESTS = os.pathsep.join(str(ROOT / folder) for folder in ("addon", "tests/support", "tests"))
+"""PYTHONPATH of a process that imports what tests import: `pythonpath` of pyproject.toml."""
+REDIRECT = ROOT / "tests" / "support" / "redirect.py"
 
 
 class _Provider(Provider):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-SECURITY = Path(__file__).resolve().parent.parent / "SECURITY.md"
+SECURITY = Path(__file__).resolve().parents[2] / "SECURITY.md"
 
 WAYS_IN = ("loopback", "other machine", "other machine, no password given", "other machine with password")
 ASKED_BY = ("plain", "proxied", "CONNECT", "base URL", "h2")

@@ -1,6 +1,6 @@
 """What was recorded in `older/` by version 0.1.0, whose rules found fewer secrets.
 
-`python tests/older_recordings.py DIR` recorded it, in a checkout of that version.
+`python tests/support/older_recordings.py DIR` recorded it, in a checkout of that version.
 """
 
 from __future__ import annotations
