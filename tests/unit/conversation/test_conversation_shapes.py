@@ -15,6 +15,7 @@ from mitmproxy_ai_cache.conversation import (
     Image,
     Message,
     Other,
+    Refusal,
     Text,
     Thinking,
     ToolCall,
@@ -240,7 +241,7 @@ ANSWERS: dict[str, tuple[Any, tuple[Any, ...], str]] = {
             "role": "assistant", "reasoning_content": "Hm.", "content": "Hi", "refusal": "No",
             "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{}"}}],
         }}]},
-        (Thinking("Hm."), Text("Hi"), Text("No"), ToolCall("c", "f", "{}")),
+        (Thinking("Hm."), Text("Hi"), Refusal("No"), ToolCall("c", "f", "{}")),
         "stop",
     ),
     "sound (Chat)": (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitmproxy_ai_cache.cassettes.answer import readable
+from mitmproxy_ai_cache.cassettes.readable import readable
 from mitmproxy_ai_cache.wire.framing.eventstream import frame
 from unit.cassettes.test_cassette_file import PLAIN, any_bytes, formats
 
