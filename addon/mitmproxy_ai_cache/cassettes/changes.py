@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from .. import conversation
+from ..conversation import Media, Other, Part, ToolResult, Vectors, about
 from ..entries.entry import Entry
 from ..explain import Difference, Miss, Recorded
 from ..identity.identifier import Identifier
 from . import json_text
-from .answer import readable
-from .json_text import Json, NotExact
+from .json_text import Json, NotExact, OneLine
+from .readable import shown
 
 _MOST = 2000
 """Lines of an answer that are compared: beyond them a diff takes seconds, and nobody reads on."""
@@ -88,28 +89,70 @@ def _diff(before: list[str], after: list[str]) -> Iterator[str]:
 
 def lines_of(entry: Entry) -> list[str]:
     """The answer as a person reads it, line by line."""
-    value = readable(entry)
-    lines = list(_unreadable(entry) if value is None else _members(value))
+    lines = list(_lines(entry))
     if len(lines) <= _MOST:
         return lines
     rest = "\n".join(lines[_MOST:])
     return [*lines[:_MOST], f"... ({len(lines) - _MOST} more lines, {_digest(rest)})"]
 
 
-def _members(value: Json, indent: str = "") -> Iterator[str]:
+def _lines(entry: Entry) -> Iterator[str]:
+    told = conversation.answer(entry)
+    value = shown(told, entry)
+    parts = list(_all(part for message in told.messages for part in message.parts))
+    if value is None or any(_is_more_than_shown(part) for part in parts):
+        yield from _unreadable(entry)
+        return
+    yield from _members(value)
+    for part in parts:
+        if isinstance(part, Media) and part.data:
+            yield f"{about(part)}, {_digest(part.data)}"
+
+
+def _all(parts: Iterable[Part]) -> Iterator[Part]:
+    """With the parts of results."""
+    for part in parts:
+        yield part
+        if isinstance(part, ToolResult):
+            yield from _all(part.content)
+
+
+def _is_more_than_shown(part: Part) -> bool:
+    """Whether it may change while what is said of it stays the same."""
+    return isinstance(part, Vectors) or (isinstance(part, Other) and part.kind in ("left-out", "unread"))
+
+
+def _members(value: dict[str, Json], indent: str = "") -> Iterator[str]:
     for name, member in value.items():
         if name == "choices":
             for number, choice in enumerate(member):
                 yield f"choice {number}"
                 yield from _members(choice, "  ")
+        elif name == "steps":
+            for step in member:
+                yield from _members(step, indent)
         elif name == "tool_calls":
             for call in member:
-                yield f"{indent}call {call['name']}"
-                yield from (f"{indent}  {line}" for line in _pretty(call.get("arguments")))
-        elif isinstance(member, dict):
+                yield from _titled(f"call {call['name']}", call["arguments"], indent)
+        elif name == "tool_results":
+            for result in member:
+                yield from _titled("result", result, indent)
+        elif name == "other":
+            for other in member:
+                for kind, held in other.items():
+                    yield from _titled(kind, held, indent)
+        elif isinstance(member, OneLine):
             yield f"{indent}{name}: " + ", ".join(f"{key} {number}" for key, number in member.items())
         else:
-            yield from _text(f"{indent}{name}: ", str(member), f"{indent}  ")
+            for each in member if isinstance(member, list) else [member]:
+                text = each if isinstance(each, str) else json_text.render(each).rstrip("\n")
+                yield from _text(f"{indent}{name}: ", text, f"{indent}  ")
+
+
+def _titled(title: str, value: Json, indent: str) -> Iterator[str]:
+    yield f"{indent}{title}"
+    text = value if isinstance(value, str) else json_text.render(value).rstrip("\n")
+    yield from (f"{indent}  {line}" for line in text.split("\n") if text)
 
 
 def _text(name: str, text: str, indent: str) -> Iterator[str]:
@@ -120,12 +163,6 @@ def _text(name: str, text: str, indent: str) -> Iterator[str]:
         return
     yield name.rstrip()
     yield from (f"{indent}{line}" for line in lines)
-
-
-def _pretty(value: Json) -> list[str]:
-    if value is None:
-        return []
-    return value.split("\n") if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False).split("\n")
 
 
 def _unreadable(entry: Entry) -> Iterator[str]:

@@ -21,9 +21,9 @@ from ..system import foreign_files
 from ..wire.field_syntax import FINAL, is_value, problem
 from ..wire.safe_text import one_line
 from . import bodies, json_text, parts
-from .answer import readable
 from .json_text import Json, Lines, NotExact, OneLine
 from .parts import BrokenPart, Extraction
+from .readable import readable
 
 VERSION = 1
 """Of the format. What older releases wrote is read for ever: `_UPGRADES` has the way from each version to the next."""

@@ -18,9 +18,9 @@ from ..redact import Pattern, redact, redact_fields, redact_url
 from ..redact.entries import hidden
 from ..wire.framing import Event, eventstream, json_array, ndjson, sse
 from ..wire.safe_text import one_line
-from .answer import readable
 from .file import NotWritable, encode
 from .json_text import Json
+from .readable import readable
 
 _LONG = 1024
 """Characters of a piece. Of a longer one its begin and its end can be parts of something that is spelled."""

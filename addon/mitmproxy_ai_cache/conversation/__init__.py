@@ -6,7 +6,8 @@ so each shape is understood once.
 
 from __future__ import annotations
 
-from .entries import of, question
+from .answered import Answered
+from .entries import about, answer, in_words, of, question
 from .values import (
     Audio,
     Conversation,
@@ -16,6 +17,7 @@ from .values import (
     Message,
     Other,
     Part,
+    Refusal,
     Text,
     Thinking,
     Tool,
@@ -25,6 +27,7 @@ from .values import (
 )
 
 __all__ = [
+    "Answered",
     "Audio",
     "Conversation",
     "File",
@@ -33,12 +36,16 @@ __all__ = [
     "Message",
     "Other",
     "Part",
+    "Refusal",
     "Text",
     "Thinking",
     "Tool",
     "ToolCall",
     "ToolResult",
     "Vectors",
+    "about",
+    "answer",
+    "in_words",
     "of",
     "question",
 ]

@@ -22,6 +22,8 @@ class Answered:
     messages: tuple[Message, ...] = ()
     finish: str = ""
     usage: tuple[tuple[str, int], ...] = ()
+    as_is: bool = False
+    """`messages` are the body as it came: a text, JSON of no known shape, or what cannot be read."""
 
 
 def read(value: Json) -> Answered:
@@ -32,8 +34,8 @@ def read(value: Json) -> Answered:
     for is_its, reader in _SHAPES:
         if is_its(value) and (said := [message for message in reader(value) if message.parts]):
             break
-    if not said and value is not None:
-        said = list(_error(value)) if mapping(value).get("error") else []
+    if problem := mapping(value).get("error"):
+        said += _error({"error": problem} if said else value)  # a stream may break off with one
     return Answered(tuple(said), clean(_finish(value)), tuple(_usage(value)))
 
 

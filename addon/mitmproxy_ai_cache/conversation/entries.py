@@ -42,7 +42,7 @@ _MAX_TEXT = 200_000
 _BEGIN = 4_000
 """Characters that are shown of what cannot be read."""
 
-_TEXT_TYPES = re.compile(r"text/|application/(?:x-subrip|xml|x-www-form-urlencoded)")
+_TEXT_TYPES = re.compile(r"text/|application/(?:json|x-subrip|xml|x-www-form-urlencoded)")
 
 
 def of(entry: Entry) -> Conversation:
@@ -51,10 +51,7 @@ def of(entry: Entry) -> Conversation:
         sent = _asked(entry)
     except Exception as error:  # a stranger's body must not hide the rest of the entry
         sent = Asked((("model", clean(entry.model)),), (), (Message("user", _unread(error, entry.request)),))
-    try:
-        got = _answered(entry)
-    except Exception as error:
-        got = Answered((Message("assistant", _unread(error, entry.body)),))
+    got = answer(entry)
     question = _question(sent.messages) or clean(f"{entry.method} {entry.url}")
     return Conversation(
         settings=sent.settings,
@@ -66,6 +63,14 @@ def of(entry: Entry) -> Conversation:
         question=one_line(question),
         text=one_line(_first_text(got.messages)),
     )
+
+
+def answer(entry: Entry) -> Answered:
+    """What was answered, as `of` says it; the request is not looked at. Never raises."""
+    try:
+        return _answered(entry)
+    except Exception as error:
+        return Answered((Message("assistant", _unread(error, entry.body)),), as_is=True)
 
 
 def question(entry: Entry) -> str:
@@ -105,24 +110,28 @@ def _answered(entry: Entry) -> Answered:
         return Answered()
     tag = entry.format if entry.format in _EVENTS or entry.format in ("json-array", "raw") else ""
     tag = tag or tag_of(content_type, data)
+    value: Json = None
     left_out: tuple[Part, ...] = ()
     if tag in _EVENTS:
         events, left_out = _events(tag, data)
         value = join(events)
-    else:
+    if not value:  # no stream, whatever its type says: so come errors of Gemini
         try:
             value = load(data)
         except Unread:
             if tag != "raw" and data.lstrip()[:1] in (b"{", b"["):
                 raise
-            return Answered((Message("assistant", (_raw(data, content_type),)),))
+            part = _raw(data, content_type)
+            role = "error" if entry.status >= 400 else "assistant"
+            return Answered((Message(role, (part,)),), as_is=isinstance(part, Text))
         if isinstance(value, list) and any(isinstance(item, dict) and "candidates" in item for item in value[:3]):
             value = join([Event("", b"", item) for item in value[:_MAX_LINES]])
-    if entry.status != 200:
+    if entry.status >= 400:
         return Answered(tuple(answered.error(value)))
     got = answered.read(value)
     said = got.messages or (Message("assistant", (_left(value),)),)
-    return Answered((*said, Message("system", left_out)) if left_out else said, got.finish, got.usage)
+    said = (*said, Message("system", left_out)) if left_out else said
+    return Answered(said, got.finish, got.usage, as_is=not got.messages)
 
 
 def _left(value: Json) -> Part:

@@ -26,12 +26,21 @@ _TOLD_BY = 20
 def join(events: Sequence[Event]) -> Json:
     """The whole answer."""
     values: Events = []
+    problem: Json = None
     for event in events:
         value = _unwrapped(event)
+        problem = problem or value.get("error") or (value if event.name in ("error", "exception") else None)
         if event.name and "type" not in value and "event_type" not in value and value:
             value = {"type": event.name, **value}
         if value:
             values.append(value)
+    whole = _joined(values)
+    if problem and isinstance(whole, dict) and not whole.get("error"):
+        whole["error"] = problem
+    return whole
+
+
+def _joined(values: Events) -> Json:
     for joiner, is_its in _STREAMS:
         if any(is_its(value) for value in islice(values, _TOLD_BY)):
             return joiner(values)
@@ -43,7 +52,8 @@ def _unwrapped(event: Event) -> dict[str, Json]:
     value = event.object
     if "bytes" in value and isinstance(inner := value["bytes"], str):
         with suppress(ValueError):
-            value = Event("", base64.b64decode(inner, validate=True)).object
+            chunk = Event("", base64.b64decode(inner, validate=True))
+            value = chunk.object if chunk.value is not None else {"completion": chunk.data.decode()}  # agents say text
     if len(value) <= 2 and event.name in ("", "chunk") and (named := value.keys() & _CONVERSE):
         name = min(named)
         metrics = {key: held for key, held in value.items() if key not in named}

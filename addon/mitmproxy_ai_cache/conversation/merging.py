@@ -85,14 +85,29 @@ def _twin(before: _Items, item: dict[str, Json], place: int, name: str) -> dict[
     """The item that this one goes on with."""
     index = item.get("index")
     if isinstance(index, int | str):
-        return before.by_index.get(index)
+        twin = before.by_index.get(index)
+        return None if twin is not None and name == "tool_calls" and _is_another(twin, item) else twin
     if name in _BY_PLACE and place < len(before):
         found: Json = before[place]
         return found if isinstance(found, dict) else None
     last: Json = before[-1] if before else None
     if name == "content" and isinstance(last, dict) and last.get("type") == item.get("type"):
         return last  # Mistral: parts of text and thinking, piece by piece
+    if name == "tool_calls" and isinstance(last, dict) and not _is_named(item):
+        return last
     return None
+
+
+def _is_another(call: dict[str, Json], item: dict[str, Json]) -> bool:
+    """Whether `item` begins a call of its own though its index is that of `call`: some servers number all calls 0.
+    Others give each piece of a call another id, but only the first has a name."""
+    return _is_named(item) and bool(item.get("id")) and bool(call.get("id")) and item["id"] != call["id"]
+
+
+def _is_named(item: dict[str, Json]) -> bool:
+    """Whether this is a call, or its first piece."""
+    function = item.get("function")
+    return isinstance(function, dict) and bool(function.get("name"))
 
 
 def finished(value: Json) -> Json:

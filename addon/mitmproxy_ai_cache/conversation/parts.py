@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 
 from .media import audio, file, image, media, plain_images, sourced
-from .reading import Json, as_json, clean, items, mapping, member, name_in, string
-from .values import Audio, File, Image, Other, Part, Text, Thinking, ToolCall, ToolResult
+from .reading import MAX_BYTES, Json, as_json, clean, items, mapping, member, name_in, string
+from .values import Audio, File, Image, Other, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 
 MAX_PARTS = 1_000
 """Parts of one message that are shown."""
@@ -71,6 +71,8 @@ def _of_no_type(item: dict[str, Json], depth: int) -> Iterable[Part]:
 
 def _text(item: dict[str, Json], depth: int) -> Iterable[Part]:
     text = member(item, "text", "data", "content")  # Aleph Alpha calls it `data`
+    if isinstance(text, dict) and isinstance(text.get("value"), str):  # OpenAI's threads
+        text = text["value"]
     if isinstance(text, str):
         return [Text(clean(text))] if text else []
     return parts(text, depth + 1) if text is not None else []
@@ -82,6 +84,10 @@ def thinking(value: Json) -> list[Part]:
         return [Thinking(clean(value))] if value else []
     texts = [each if isinstance(each, str) else name_in(each, "text", "summary", "thinking") for each in items(value)]
     return [Thinking(clean("\n\n".join(filter(None, texts))))] if any(texts) else []
+
+
+def refusal(value: Json) -> list[Part]:
+    return [Refusal(part.text) if isinstance(part, Text) else part for part in parts(value)]
 
 
 def _reasoning(item: dict[str, Json], depth: int) -> list[Part]:
@@ -99,7 +105,7 @@ def _function(item: Json, depth: int = 0) -> list[Part]:
         ToolCall(
             clean(name_in(item, "call_id", "id", "toolUseId")),
             clean(name),
-            clean(as_json(arguments if arguments is not None else {})),
+            clean(as_json(arguments if arguments is not None else {}, MAX_BYTES)),
         )
     ]
 
@@ -114,7 +120,7 @@ def _call(item: dict[str, Json], kind: str, depth: int) -> list[Part]:
     output = [told.pop(key) for key in ("output", "outputs", "results", "error") if told.get(key) is not None]
     arguments = next((told[key] for key in ("arguments", "input", "action") if told.get(key) is not None), told)
     call_id = clean(name_in(item, "call_id", "id"))
-    found: list[Part] = [ToolCall(call_id, clean(name), clean(as_json(arguments)))]
+    found: list[Part] = [ToolCall(call_id, clean(name), clean(as_json(arguments, MAX_BYTES)))]
     if output:
         found.append(ToolResult(call_id, tuple(contents(output[0], depth)), bool(item.get("error"))))
     return found
@@ -179,7 +185,7 @@ def _linked(held: Json, depth: int) -> list[Part]:
 _Reader = Callable[[Json, int], Iterable[Part]]
 
 _BY_TYPE: dict[str, _Reader] = {
-    "refusal": lambda item, depth: parts(member(item, "refusal", "text")),
+    "refusal": lambda item, depth: refusal(member(item, "refusal", "text")),
     "reasoning": _reasoning,
     "thinking": _reasoning,
     "thought": _reasoning,
@@ -246,7 +252,7 @@ def of_message(message: dict[str, Json]) -> list[Part]:
         [Thinking("")] if details else [],
     )
     said = contents(member(message, "content", "parts", "message", "text", "tool_plan"))
-    found = [*thoughts, *said, *parts(member(message, "refusal"))]
+    found = [*thoughts, *said, *refusal(member(message, "refusal"))]
     if member(message, "content") is not None:
         found += parts(message.get("tool_plan"))
     found.extend(plain_images(member(message, "images")))

@@ -12,7 +12,7 @@ import orjson
 from ..explain.shown import printable
 from .entries import in_words
 from .reading import one_line
-from .values import Audio, Conversation, Message, Other, Part, Text, Thinking, ToolCall, ToolResult
+from .values import Audio, Conversation, Message, Other, Part, Refusal, Text, Thinking, ToolCall, ToolResult
 
 _INDENT = "  "
 _SHORT = 100
@@ -61,6 +61,8 @@ def _message(heading: str, message: Message) -> Iterator[tuple[str, bool]]:
 
 def _part(part: Part) -> Iterable[str]:
     match part:
+        case Refusal(text):
+            return _titled("[refusal]", printable_lines(text))
         case Text(text):
             return printable_lines(text)
         case Thinking(text):

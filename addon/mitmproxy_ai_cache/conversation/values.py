@@ -11,6 +11,11 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal(Text):
+    """Why the model does not answer, where the protocol tells that from an answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Thinking:
     text: str
     """Empty where the provider keeps it to itself (encrypted or redacted thinking)."""

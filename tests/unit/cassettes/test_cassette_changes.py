@@ -60,7 +60,7 @@ def test_a_stream_reads_like_the_answer_it_carries() -> None:
 def test_more_answers_than_one_are_told_apart() -> None:
     choices = [{"index": n, "message": {"content": text}, "finish_reason": "stop"} for n, text in enumerate("ab")]
     entry = replace(CHAT, body=json.dumps({"choices": choices}).encode())
-    assert lines_of(entry) == ["choice 0", "  text: a", "  stop: stop", "choice 1", "  text: b", "  stop: stop"]
+    assert lines_of(entry) == ["choice 0", "  text: a", "choice 1", "  text: b", "stop: stop"]
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,65 @@ STREAMS: dict[str, tuple[str, bytes, tuple[Any, ...], str]] = {
         (Text("broken"), Other("error", '{"error":{"message":"broken"},"status":"failed","output":[]}')),
         "failed",
     ),
+    "broken off by an error (Anthropic)": (
+        "sse",
+        sse(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hel"}},
+            ("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+        ),
+        (Text("Hel"), Text("Overloaded"),
+         Other("error", '{"error":{"type":"overloaded_error","message":"Overloaded"}}')),
+        "",
+    ),
+    "broken off by an exception (Converse)": (
+        "eventstream",
+        frame("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"Hel"}}')
+        + frame("throttlingException", b'{"message":"Slow down"}', kind="exception"),
+        (Text("Hel"), Text("Slow down"),
+         Other("error", '{"error":{"message":"Slow down"}}')),
+        "",
+    ),
+    "text of an agent (Bedrock)": (
+        "eventstream",
+        b"".join(frame("chunk", b'{"bytes":"%s"}' % base64.b64encode(text)) for text in (b"Hel", b"lo")),
+        (Text("Hello"),),
+        "",
+    ),
+    "calls that are all number 0": (
+        "sse",
+        sse(
+            {"choices": [{"index": 0, "delta": {"tool_calls": [
+                {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"n":'}}]}}]},
+            {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}}]},
+            {"choices": [{"index": 0, "delta": {"tool_calls": [
+                {"index": 0, "id": "b", "function": {"name": "f", "arguments": '{"n":2}'}}]}}]},
+        ),
+        (ToolCall("a", "f", '{"n":1}'), ToolCall("b", "f", '{"n":2}')),
+        "",
+    ),
+    "calls without numbers": (
+        "sse",
+        sse(
+            {"choices": [{"index": 0, "delta": {"tool_calls": [
+                {"id": "a", "function": {"name": "f", "arguments": '{"n":'}}]}}]},
+            {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": {"arguments": "1}"}}]}}]},
+            {"choices": [{"index": 0, "delta": {"tool_calls": [
+                {"id": "b", "function": {"name": "f", "arguments": "{}"}}]}}]},
+        ),
+        (ToolCall("a", "f", '{"n":1}'), ToolCall("b", "f", "{}")),
+        "",
+    ),
+    "a call whose pieces have ids of their own": (
+        "sse",
+        sse(
+            {"choices": [{"index": 0, "delta": {"tool_calls": [
+                {"index": 0, "id": "a", "function": {"name": "f", "arguments": ""}}]}}]},
+            {"choices": [{"index": 0, "delta": {"tool_calls": [
+                {"index": 0, "id": "b", "function": {"name": None, "arguments": "{}"}}]}}]},
+        ),
+        (ToolCall("b", "f", "{}"),),
+        "",
+    ),
 }  # fmt: skip
 
 
@@ -165,3 +224,9 @@ def test_what_was_streamed(name: str) -> None:
     form, body, parts, finish = STREAMS[name]
     told = of({}, body, form=form)
     assert (got(told), told.finish) == (parts, finish)
+
+
+def test_an_error_that_calls_itself_a_stream_is_read() -> None:
+    body = b'{\n  "error": {\n    "code": 400,\n    "message": "API key not valid."\n  }\n}\n'
+    told = of({}, body, form="sse", media="text/event-stream", status=400)
+    assert (told.answer[0].role, told.text) == ("error", "API key not valid.")
