@@ -41,6 +41,8 @@ def rules_of(rules: IdentityRules) -> str:
     """A short text that changes whenever keys may."""
     told = f"{SCHEMA!r} {rules.key!r} {rules.no_done_hosts!r} {rules.redact!r} {redaction_rules()}".encode()
     told += rules.key.secret
+    if plugins := protocols.plugins():
+        told += repr([(each.value.name, each.distribution, each.version) for each in plugins]).encode()
     return hashlib.sha256(told).hexdigest()[:16]
 
 

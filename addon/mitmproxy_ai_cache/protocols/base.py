@@ -1,4 +1,4 @@
-"""What a protocol is: the interface every file of this package implements, and the values it speaks.
+"""What a protocol is: the interface that every folder of this package implements, and the values it speaks.
 
 A protocol knows how its requests are recognised, what of them its key leaves out, when one of its answers is complete
 and is an answer, and what its errors look like to an SDK. It sees whole messages, never chunks: the gate is a function
@@ -109,7 +109,9 @@ class Protocol:
     ignored: tuple[str, ...] = ()
     """JSON paths that are documented not to shape the answer."""
     key_headers: frozenset[str] = frozenset()
-    """Request headers that shape the answer."""
+    """Request headers that shape the answer, in lower case."""
+    own_hosts: tuple[str, ...] = ()
+    """How the names of its provider's hosts end, where requests that are no calls are refused in its words, too."""
 
     def recognise(self, request: Request, body: Body) -> Call | None:
         """The call, or None where path and body are not this protocol's."""
@@ -143,6 +145,10 @@ class Protocol:
     def error(self, status: int, code: str, message: str) -> Response:
         """An error this protocol's SDKs can show. `code` is a word, `message` a sentence."""
         return json_response(status, {"error": {"message": message, "type": code, "param": None, "code": code}})
+
+    def error_of_no_call(self, status: int, code: str, message: str) -> Response:
+        """An error to another request of its provider's clients, which no protocol claims."""
+        return self.error(status, code, message)
 
 
 def json_response(status: int, value: Any, headers: Iterable[tuple[str, str]] = ()) -> Response:

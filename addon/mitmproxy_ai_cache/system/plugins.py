@@ -1,8 +1,8 @@
 """Plug-ins: what other distributions add to this package by entry points.
 
-An entry point of one of the groups below names a value of the group's type, a list or tuple of such values, or
-something that returns one of these when it is called without arguments (a class, a function). A plug-in that cannot be
-used is left out and named in one line of the log; it never stops a start.
+An entry point of one of the groups below names a value of the group's type, something that returns one when it is
+called without arguments (a class, a function), or a list or tuple of these. A plug-in that cannot be used is left out
+and named in one line of the log; it never stops a start.
 
 Source: the entry points specification, https://packaging.python.org/en/latest/specifications/entry-points/.
 """
@@ -78,11 +78,15 @@ class _Unusable(Exception):
 
 
 def _values[T](named: Any, of: type[T]) -> Iterator[T]:
-    value = named() if callable(named) and not isinstance(named, of) else named
-    for each in value if isinstance(value, list | tuple) else (value,):
-        if not isinstance(each, of):
-            raise _Unusable(f"it must give a {of.__module__}.{of.__qualname__} and gave a {type(each).__qualname__}")
-        yield each
+    if isinstance(named, list | tuple):
+        for each in named:
+            yield from _values(each, of)
+    elif isinstance(named, of):
+        yield named
+    elif callable(named):
+        yield from _values(named(), of)
+    else:
+        raise _Unusable(f"it must give a {of.__module__}.{of.__qualname__} and gave a {type(named).__qualname__}")
 
 
 def _checked[T](

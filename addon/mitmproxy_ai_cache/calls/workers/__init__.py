@@ -47,7 +47,7 @@ class OffLoop:
 
     def __init__(self, settings: Settings, registry: Registry, hosts: HostList, pool: Pool) -> None:
         self._settings, self._registry, self._hosts, self._pool = settings, registry, hosts, pool
-        self._protocols = wire.by_name(registry)
+        self._protocols = registry.by_name
         self._rules = ""
         self._named: set[str] = set()
         self._shelves = 0

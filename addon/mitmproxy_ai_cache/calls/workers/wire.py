@@ -18,7 +18,7 @@ from ...explain.explanation import Difference
 from ...identity.hosts import HostList, ai_hosts
 from ...identity.key import Alias, KeyRules, Normalise
 from ...identity.profiles import named
-from ...protocols import ANYTHING, Registry, standard
+from ...protocols import Registry, standard
 from ...protocols.base import Call, Protocol, Verdict
 from ...redact import Pattern
 from ...stores import CASSETTES
@@ -42,11 +42,7 @@ class Rules:
     @classmethod
     def of(cls, settings: Settings) -> Rules:
         registry = standard(settings.no_done_hosts)
-        return cls(settings, registry, ai_hosts(settings.hosts), by_name(registry))
-
-
-def by_name(registry: Registry) -> dict[str, Protocol]:
-    return {protocol.name: protocol for protocol in (*registry.protocols, ANYTHING)}
+        return cls(settings, registry, ai_hosts(settings.hosts), registry.by_name)
 
 
 def settings_out(settings: Settings) -> dict[str, Any]:
