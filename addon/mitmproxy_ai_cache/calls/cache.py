@@ -385,7 +385,7 @@ class Cache:
         self.outcomes.followed(exchange, ending)
 
     def _refuse(self, exchange: Exchange, code: str, message: str, explanation: Sequence[str] = ()) -> None:
-        error = refusals.error(self.registry, exchange, code, message)
+        error = refusals.error(exchange, code, message)
         exchange.status_code = error.status
         exchange.response = Response(error.status, Headers([*error.headers, *self.headers(exchange)]), error.body)
         exchange.ended = time.monotonic()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .. import protocols
 from ..configuration.settings import Settings
 from ..entries.entry import short_key
-from ..protocols import ANYTHING, Registry
+from ..protocols.anything import error_for_host
 from ..protocols.base import Call, json_response
 from ..redact.entries import hidden_url
 from ..wire.messages import Request, Response
@@ -63,11 +64,11 @@ def miss_message(settings: Settings, exchange: Exchange, call: Call, explanation
     ).strip()
 
 
-def error(registry: Registry, exchange: Exchange, code: str, message: str) -> Response:
+def error(exchange: Exchange, code: str, message: str) -> Response:
     """In the shape of the client's own provider, so that its SDK shows it."""
     call = exchange.call
-    if call is None or call.protocol is ANYTHING:
-        return registry.error_for_host(exchange.request.host, MISS_STATUS, code, message)
+    if call is None or call.protocol is protocols.ANYTHING:
+        return error_for_host(exchange.request.host, MISS_STATUS, code, message)
     return call.protocol.error(MISS_STATUS, code, message)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 
 from .. import protocols
@@ -10,9 +11,12 @@ from ..entries.entry import Entry
 from ..redact import redact_request, redaction_rules
 from ..wire import body as bodies
 from ..wire.messages import Headers, Request
+from ..wire.safe_text import one_line
 from .isolation import Isolation
 from .key import SCHEMA, fingerprint
 from .rules import IdentityRules
+
+logger = logging.getLogger("ai-cache")
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _ANY_SIZE = 1 << 31
@@ -26,8 +30,16 @@ def key_of(rules: IdentityRules) -> Callable[[Entry], str]:
     """
     registry = protocols.standard(rules.no_done_hosts)
     scope = Isolation("none")
+    missing: set[str] = set()
 
     def key(entry: Entry) -> str:
+        if entry.protocol and entry.protocol not in registry.by_name and entry.protocol not in missing:
+            missing.add(entry.protocol)
+            logger.warning(
+                "ai-cache: recordings of %s may not answer: no protocol that is installed has this name; install the "
+                "plug-in they were recorded with",
+                one_line(entry.protocol),
+            )
         request = redact_request(request_of(entry), rules.redact).request
         body = bodies.read(request, _ANY_SIZE)
         call = registry.recognise(request, body) if entry.protocol != protocols.ANYTHING.name else None

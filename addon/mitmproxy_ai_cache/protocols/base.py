@@ -110,8 +110,6 @@ class Protocol:
     """JSON paths that are documented not to shape the answer."""
     key_headers: frozenset[str] = frozenset()
     """Request headers that shape the answer, in lower case."""
-    own_hosts: tuple[str, ...] = ()
-    """How the names of its provider's hosts end, where requests that are no calls are refused in its words, too."""
 
     def recognise(self, request: Request, body: Body) -> Call | None:
         """The call, or None where path and body are not this protocol's."""
@@ -145,10 +143,6 @@ class Protocol:
     def error(self, status: int, code: str, message: str) -> Response:
         """An error this protocol's SDKs can show. `code` is a word, `message` a sentence."""
         return json_response(status, {"error": {"message": message, "type": code, "param": None, "code": code}})
-
-    def error_of_no_call(self, status: int, code: str, message: str) -> Response:
-        """An error to another request of its provider's clients, which no protocol claims."""
-        return self.error(status, code, message)
 
 
 def json_response(status: int, value: Any, headers: Iterable[tuple[str, str]] = ()) -> Response:

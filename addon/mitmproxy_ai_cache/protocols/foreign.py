@@ -28,8 +28,6 @@ def wrong(protocol: Protocol) -> str:
         return f"the tokens of {name} are {tokens!r}; they are a tuple of the last words of its paths"
     if not _is_texts(protocol.ignored):
         return f"ignored of {name} is {protocol.ignored!r}; it is a tuple of JSON paths"
-    if not (isinstance(protocol.own_hosts, tuple) and _is_texts(protocol.own_hosts)):
-        return f"own_hosts of {name} is {protocol.own_hosts!r}; it is a tuple of endings of hosts"
     if not _is_texts(protocol.key_headers) or any(header != header.lower() for header in protocol.key_headers):
         return f"key_headers of {name} is {protocol.key_headers!r}; it is a set of names in lower case"
     if type(protocol).recognise is Protocol.recognise:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..system.plugins import Plugin
 from ..wire.body import Body
-from ..wire.messages import Request, Response
+from ..wire.messages import Request
 from .anything import Anything
 from .base import ANYWHERE, Call, Protocol
 
@@ -63,13 +63,6 @@ class Registry:
                 protocol.name,
                 exc_info=error,
             )
-
-    def error_for_host(self, host: str, status: int, code: str, message: str) -> Response:
-        """An error in the shape of the provider behind `host`, for requests that no protocol claims."""
-        for protocol in self.protocols:
-            if host.endswith(protocol.own_hosts):
-                return protocol.error_of_no_call(status, code, message)
-        return ANYTHING.error(status, code, message)
 
 
 def _token(path: str) -> str:

@@ -7,7 +7,9 @@ from ..base import Protocol, json_response
 
 
 class AnthropicErrors(Protocol):
-    own_hosts = ("anthropic.com",)
-
     def error(self, status: int, code: str, message: str) -> Response:
-        return json_response(status, {"type": "error", "error": {"type": code, "message": message}})
+        return anthropic_error(status, code, message)
+
+
+def anthropic_error(status: int, code: str, message: str) -> Response:
+    return json_response(status, {"type": "error", "error": {"type": code, "message": message}})

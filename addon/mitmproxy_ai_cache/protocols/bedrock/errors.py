@@ -7,8 +7,6 @@ from ..base import Protocol, json_response
 
 
 class AwsErrors(Protocol):
-    own_hosts = (".amazonaws.com",)
-
     def error(self, status: int, code: str, message: str) -> Response:
         # boto3 shows a message only from `message`, and the code only from this header.
         return json_response(status, {"message": message}, [("x-amzn-errortype", code)])
