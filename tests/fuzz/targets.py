@@ -21,7 +21,7 @@ from mitmproxy_ai_cache.identity.isolation import Isolation, NoPrincipal, Unstab
 from mitmproxy_ai_cache.identity.key import counting_headers, fingerprint, public_query
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending, Verdict
 from mitmproxy_ai_cache.wire import body, content_coding
-from mitmproxy_ai_cache.wire.framing import Stream, eventstream, json_array, ndjson, sse
+from mitmproxy_ai_cache.wire.framing import FRAMINGS, Stream, eventstream, sse
 from mitmproxy_ai_cache.wire.json_body import NotCanonical
 from mitmproxy_ai_cache.wire.messages import Headers, Request
 from mitmproxy_ai_cache.wire.safe_text import one_line
@@ -57,7 +57,7 @@ def entry(choice: int, data: bytes) -> None:
         assert not re.search(r"[\r\n\0]", name + value)
 
 
-PARSERS: tuple[Callable[[bytes], Stream], ...] = (sse.parse, eventstream.parse, ndjson.parse, json_array.parse)
+PARSERS: tuple[Callable[[bytes], Stream], ...] = tuple(framing.parse for framing in FRAMINGS.values())
 
 
 def framing(choice: int, data: bytes) -> None:

@@ -6,9 +6,7 @@ from typing import Any
 
 from ..entries import usage
 from ..protocols.base import Answer, Call, Ending, Finding, Verdict
-from ..wire.framing import Stream, eventstream, json_array, load, ndjson, sse, tag_of
-
-_STREAMS = {"sse": sse.parse, "eventstream": eventstream.parse, "ndjson": ndjson.parse}
+from ..wire.framing import FRAMINGS, Stream, json_array, load, tag_of
 
 
 def verdict(call: Call, answer: Answer) -> Verdict:
@@ -26,7 +24,7 @@ def verdict(call: Call, answer: Answer) -> Verdict:
     elif tag == "raw":
         call.protocol.judge_raw(call, answer, found)
     else:
-        stream = _STREAMS[tag](answer.body)
+        stream = FRAMINGS[tag].parse(answer.body)
         values = [event.object for event in stream.events]
         call.protocol.judge_stream(call, stream, found)
         _framing(stream, found)
@@ -42,10 +40,10 @@ def verdict(call: Call, answer: Answer) -> Verdict:
 
 def _judge_json(call: Call, answer: Answer, found: Finding) -> tuple[str, list[Any]]:
     if call.stream and answer.body.lstrip()[:1] == b"[":
-        stream = json_array.parse(answer.body)
+        stream = json_array.FRAMING.parse(answer.body)
         if stream.at_boundary and stream.events:
             call.protocol.judge_stream(call, stream, found)
-            return "json-array", [event.object for event in stream.events]
+            return json_array.FRAMING.name, [event.object for event in stream.events]
     try:
         value = load(answer.body)
     except ValueError:

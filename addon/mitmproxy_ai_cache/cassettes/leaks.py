@@ -16,7 +16,7 @@ from functools import partial
 from ..entries.entry import Entry
 from ..redact import Pattern, redact, redact_fields, redact_url
 from ..redact.entries import hidden
-from ..wire.framing import Event, eventstream, json_array, ndjson, sse
+from ..wire.framing import FRAMINGS, Event
 from ..wire.safe_text import one_line
 from .file import NotWritable, encode
 from .json_text import Json
@@ -145,10 +145,9 @@ def _spelled(entry: Entry, patterns: tuple[Pattern, ...]) -> Iterator[Leak]:
 
 
 def _events(entry: Entry) -> list[Event]:
-    parse = {"sse": sse.parse, "ndjson": ndjson.parse, "eventstream": eventstream.parse, "json-array": json_array.parse}
     try:
-        if entry.format in parse:
-            return parse[entry.format](entry.body).events
+        if entry.format in FRAMINGS:
+            return FRAMINGS[entry.format].parse(entry.body).events
         return [Event("", entry.body)]
     except (ValueError, KeyError, TypeError):
         return []

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..entries.entry import Entry
 from ..wire import body as bodies
-from ..wire.framing import Event, eventstream, ndjson, sse, tag_of
+from ..wire.framing import FRAMINGS, Event, Framing, tag_of
 from ..wire.messages import Headers, Request
 from . import answered, asked
 from .answered import Answered
@@ -108,12 +108,12 @@ def _answered(entry: Entry) -> Answered:
     data = entry.body
     if not data:
         return Answered()
-    tag = entry.format if entry.format in _EVENTS or entry.format in ("json-array", "raw") else ""
-    tag = tag or tag_of(content_type, data)
+    tag = entry.format if entry.format in FRAMINGS or entry.format == "raw" else tag_of(content_type, data)
     value: Json = None
     left_out: tuple[Part, ...] = ()
-    if tag in _EVENTS:
-        events, left_out = _events(tag, data)
+    framing = FRAMINGS.get(tag)
+    if framing and not framing.is_json:
+        events, left_out = _events(framing, data)
         value = join(events)
     if not value:  # no stream, whatever its type says: so come errors of Gemini
         try:
@@ -139,18 +139,15 @@ def _left(value: Json) -> Part:
     return Text(clean(value)) if isinstance(value, str) else Other("answer", as_json(value))
 
 
-_EVENTS = {"sse": sse.parse, "ndjson": ndjson.parse, "eventstream": eventstream.parse}
-
-
-def _events(tag: str, data: bytes) -> tuple[Sequence[Event], tuple[Part, ...]]:
+def _events(framing: Framing, data: bytes) -> tuple[Sequence[Event], tuple[Part, ...]]:
     """The events of a stream; where there are too many the first ones, and a word about the others."""
     if len(data) > MAX_BYTES or data.count(b"{") + data.count(b"[") > _MAX_BRACKETS:
         raise Unread(f"a stream of {len(data):,} bytes, too much to be put together")
-    if tag == "eventstream" or data.count(b"\n") + data.count(b"\r") <= _MAX_LINES:
-        return _EVENTS[tag](data).events, ()
+    if not framing.in_lines or data.count(b"\n") + data.count(b"\r") <= _MAX_LINES:
+        return framing.parse(data).events, ()
     first = b"\n".join(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n", _MAX_LINES)[:_MAX_LINES])
     note = Other("left-out", f"the rest of {len(data):,} bytes: too many events")
-    return _EVENTS[tag](first + b"\n").events, (note,)
+    return framing.parse(first + b"\n").events, (note,)
 
 
 def _raw(data: bytes, content_type: str) -> Part:

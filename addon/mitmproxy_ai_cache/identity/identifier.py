@@ -7,6 +7,7 @@ Pure, so that it runs anywhere: on the event loop for an ordinary body, in a wor
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -18,11 +19,14 @@ from ..protocols.base import Call
 from ..redact import redact_request, redaction_rules
 from ..wire import body as bodies
 from ..wire.messages import Request
+from ..wire.safe_text import one_line
 from .hosts import HostList, ai_hosts, is_side_traffic
 from .isolation import Isolation
 from .key import SCHEMA, fingerprint
 from .rules import IdentityRules
 from .stored_request import request_like, request_of
+
+logger = logging.getLogger("ai-cache")
 
 NAMESPACE_HEADER = "x-ai-cache-namespace"
 
@@ -73,6 +77,7 @@ class Identifier:
         self.rules = rules
         self.registry = registry if registry is not None else protocols.standard(rules.no_done_hosts)
         self.hosts: HostList = ai_hosts(rules.hosts)
+        self._missing: set[str] = set()
 
     # Requests that come in
 
@@ -117,6 +122,7 @@ class Identifier:
 
         What today's rules find is replaced, as in the request that is looked up: older rules may have found less.
         """
+        self._tell_of_missing_protocol(entry.protocol)
         request = redact_request(request_of(entry), self.rules.redact).request
         call, scope = self._call(request, entry.protocol), _EVERYBODY.scope(request, None)
         return Identified(request, call, entry.namespace, scope, self._key(request, call, scope, entry.namespace))
@@ -135,7 +141,18 @@ class Identifier:
         rules = self.rules
         told = f"{SCHEMA!r} {rules.key!r} {rules.no_done_hosts!r} {rules.redact!r} {redaction_rules()}".encode()
         told += rules.key.secret
+        if plugins := protocols.plugins():
+            told += repr([(each.value.name, each.distribution, each.version) for each in plugins]).encode()
         return hashlib.sha256(told).hexdigest()[:16]
+
+    def _tell_of_missing_protocol(self, name: str) -> None:
+        if name and name not in self.registry.by_name and name not in self._missing:
+            self._missing.add(name)
+            logger.warning(
+                "ai-cache: recordings of %s may not answer: no protocol that is installed has this name; install the "
+                "plug-in they were recorded with",
+                one_line(name),
+            )
 
     def _call(self, request: Request, protocol: str = "") -> Call:
         body = bodies.read(request, _ANY_SIZE)

@@ -1,88 +1,63 @@
-"""The registry of wire protocols. Adding one is a file and a line in `standard`."""
+"""The wire protocols: how each is recognised, judged, counted and refused.
+
+Each has a folder, and all folders have the same files; one that is missing says that `base.Protocol` does it right.
+
+    calls.py     which requests are its calls, and what of them does not count for the key
+    answers.py   when an answer is complete, and is an answer
+    usage.py     where an answer says how many tokens it took
+    errors.py    what an error looks like to its clients
+
+Adding a protocol is a folder and a line in `_OTHERS`. Other distributions add theirs by an entry point, see
+docs/extending.md. `anything.py` is what no protocol claims.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..wire.body import Body
-from ..wire.messages import Request
-from .anthropic_messages import AnthropicComplete, AnthropicCountTokens, AnthropicMessages
-from .anything import Anything
-from .base import ANYWHERE, Call, Protocol
-from .bedrock import BedrockConverse, BedrockGuardrail, BedrockInvoke
-from .cohere import CohereChat, CohereGenerate, CohereResults, Rerank
-from .gemini import GeminiCountTokens, GeminiEmbed, GeminiGenerate, GeminiInteractions
-from .ollama import OllamaChat, OllamaEmbed
-from .openai_chat import NO_DONE_HOSTS, OpenAIChat, OpenAICompletions
-from .openai_media import OpenAIEmbeddings, OpenAIImages, OpenAIModerations, OpenAISpeech, OpenAITranscription
-from .openai_responses import OpenAIInputTokens, OpenAIResponses
-from .text_generation import AlephAlphaComplete, HuggingFaceGeneration, WatsonxGeneration
+from ..system.plugins import Plugin
+from . import (
+    aleph_alpha,
+    anthropic_messages,
+    bedrock,
+    cohere,
+    gemini,
+    huggingface,
+    ollama,
+    openai_chat,
+    openai_media,
+    openai_responses,
+    watsonx,
+)
+from .base import Protocol
+from .foreign import load_protocols
+from .registry import ANYTHING, Registry
 
-ANYTHING = Anything()
+__all__ = ["ANYTHING", "Registry", "plugins", "standard"]
 
-
-class Registry:
-    """Finds the protocol of a request by the last word of its path, then by its body."""
-
-    def __init__(self, protocols: Iterable[Protocol]) -> None:
-        self.protocols = tuple(protocols)
-        self._by_token: dict[str, list[Protocol]] = {}
-        for protocol in self.protocols:
-            for token in protocol.tokens:
-                self._by_token.setdefault(token, []).append(protocol)
-
-    def may_be_call(self, method: str, path: str) -> bool:
-        """Whether the head alone looks like a call. Known before there is a body."""
-        return method == "POST" and _token(path) in self._by_token
-
-    def recognise(self, request: Request, body: Body) -> Call | None:
-        """The call `request` is, or None: not an AI call, or none we understand."""
-        if request.method != "POST":
-            return None
-        candidates = (*self._by_token.get(_token(request.path), ()), *self._by_token.get(ANYWHERE, ()))
-        for protocol in candidates:
-            call: Call | None = protocol.recognise(request, body)
-            if call:
-                return call
-        return None
+_OTHERS: tuple[type[Protocol], ...] = (
+    *openai_responses.PROTOCOLS,
+    *openai_media.PROTOCOLS,
+    *anthropic_messages.PROTOCOLS,
+    *bedrock.PROTOCOLS,
+    *gemini.PROTOCOLS,
+    *cohere.PROTOCOLS,
+    *ollama.PROTOCOLS,
+    *huggingface.PROTOCOLS,
+    *watsonx.PROTOCOLS,
+    *aleph_alpha.PROTOCOLS,
+)
+"""All but OpenAI's chat, which is asked first, in the order in which they are asked."""
 
 
 def standard(no_done_hosts: Iterable[str] = ()) -> Registry:
     """All protocols. `no_done_hosts`: more hosts (globs) that never send `data: [DONE]`."""
-    hosts = (*NO_DONE_HOSTS, *no_done_hosts)
-    return Registry(
-        [
-            OpenAIChat(hosts),
-            OpenAICompletions(hosts),
-            OpenAIResponses(),
-            OpenAIInputTokens(),
-            OpenAIEmbeddings(),
-            OpenAIModerations(),
-            OpenAIImages(),
-            OpenAISpeech(),
-            OpenAITranscription(),
-            AnthropicCountTokens(),
-            AnthropicMessages(),
-            AnthropicComplete(),
-            BedrockConverse(),
-            BedrockInvoke(),
-            BedrockGuardrail(),
-            GeminiGenerate(),
-            GeminiEmbed(),
-            GeminiCountTokens(),
-            GeminiInteractions(),
-            CohereChat(),
-            CohereResults(),
-            CohereGenerate(),
-            Rerank(),
-            OllamaChat(),
-            OllamaEmbed(),
-            HuggingFaceGeneration(),
-            WatsonxGeneration(),
-            AlephAlphaComplete(),
-        ]
-    )
+    hosts = (*openai_chat.NO_DONE_HOSTS, *no_done_hosts)
+    ours = [*(kind(hosts) for kind in openai_chat.PROTOCOLS), *(kind() for kind in _OTHERS)]
+    return Registry(ours, plugins())
 
 
-def _token(path: str) -> str:
-    return path[max(path.rfind("/"), path.rfind(":")) + 1 :]
+def plugins() -> tuple[Plugin[Protocol], ...]:
+    """The protocols of other distributions."""
+    ours: tuple[type[Protocol], ...] = (*openai_chat.PROTOCOLS, *_OTHERS, type(ANYTHING))
+    return load_protocols({protocol.name for protocol in ours})

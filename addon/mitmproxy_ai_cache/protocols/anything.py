@@ -10,7 +10,7 @@ from typing import Any
 from ..wire.body import Body
 from ..wire.framing import Stream
 from ..wire.messages import Request, Response
-from .anthropic_messages import anthropic_error
+from .anthropic_messages.errors import anthropic_error
 from .base import Answer, Call, Finding, Protocol, json_response, text
 
 

@@ -1,4 +1,4 @@
-"""What a protocol is: the interface every file of this package implements, and the values it speaks.
+"""What a protocol is: the interface that every folder of this package implements, and the values it speaks.
 
 A protocol knows how its requests are recognised, what of them its key leaves out, when one of its answers is complete
 and is an answer, and what its errors look like to an SDK. It sees whole messages, never chunks: the gate is a function
@@ -109,7 +109,7 @@ class Protocol:
     ignored: tuple[str, ...] = ()
     """JSON paths that are documented not to shape the answer."""
     key_headers: frozenset[str] = frozenset()
-    """Request headers that shape the answer."""
+    """Request headers that shape the answer, in lower case."""
 
     def recognise(self, request: Request, body: Body) -> Call | None:
         """The call, or None where path and body are not this protocol's."""

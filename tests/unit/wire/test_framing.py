@@ -11,7 +11,17 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitmproxy_ai_cache.wire.framing import FORMATS, Event, Stream, eventstream, json_array, ndjson, sse, tag_of
+from mitmproxy_ai_cache.wire.framing import (
+    FORMATS,
+    FRAMINGS,
+    Event,
+    Stream,
+    eventstream,
+    json_array,
+    ndjson,
+    sse,
+    tag_of,
+)
 
 Parsed = list[tuple[str, bytes]]
 
@@ -340,3 +350,14 @@ def test_json_that_is_no_array_is_a_broken_one(body: bytes) -> None:
 def test_a_body_is_tagged_by_its_media_type_else_by_its_look(content_type: str, body: bytes, tag: str) -> None:
     assert tag_of(content_type, body) == tag
     assert tag in FORMATS
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+def test_a_body_is_tagged_with_the_framing_that_names_its_media_type(name: str) -> None:
+    for media_type in FRAMINGS[name].media_types:
+        assert tag_of(f"{media_type.upper()}; charset=utf-8", b"") == name
+
+
+@pytest.mark.parametrize("body", [b"", b"data: {}\n\n", b'{"a":1}\n', b'[{"a":1}]', FRAMES[0], b"ID3\x04"])
+def test_a_body_looks_like_one_framing_at_most(body: bytes) -> None:
+    assert sum(framing.begins(body) for framing in FRAMINGS.values()) <= 1

@@ -45,7 +45,7 @@ class OffLoop:
 
     def __init__(self, settings: Settings, identifier: Identifier, pool: Pool) -> None:
         self._settings, self._identifier, self._pool = settings, identifier, pool
-        self._protocols = wire.by_name(identifier.registry)
+        self._protocols = identifier.registry.by_name
         self._rules = ""
         self._named: set[str] = set()
         self._shelves = 0

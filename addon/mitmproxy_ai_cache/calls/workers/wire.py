@@ -18,7 +18,6 @@ from ...explain.explanation import Difference
 from ...identity.identifier import Identifier
 from ...identity.key import Alias, KeyRules, Normalize
 from ...identity.profiles import named
-from ...protocols import ANYTHING, Registry
 from ...protocols.base import Call, Protocol, Verdict
 from ...redact import Pattern
 from ...stores import CASSETTES
@@ -41,11 +40,7 @@ class Rules:
     @classmethod
     def of(cls, settings: Settings) -> Rules:
         identifier = Identifier(settings.identity)
-        return cls(settings, identifier, by_name(identifier.registry))
-
-
-def by_name(registry: Registry) -> dict[str, Protocol]:
-    return {protocol.name: protocol for protocol in (*registry.protocols, ANYTHING)}
+        return cls(settings, identifier, identifier.registry.by_name)
 
 
 def settings_out(settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 import zlib
 
-from . import Event, Stream
+from .events import Event, Stream
+from .table import Framing
 
 _VALUE_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """Header value types of a fixed size, in bytes; 6 (bytes) and 7 (string) carry a u16 length."""
@@ -73,3 +74,10 @@ def frame(name: str, payload: bytes, *, kind: str = "event", content_type: str =
     prelude = struct.pack(">II", 16 + len(head) + len(payload), len(head))
     message = prelude + struct.pack(">I", zlib.crc32(prelude)) + head + payload
     return message + struct.pack(">I", zlib.crc32(message))
+
+
+def _begins(body: bytes) -> bool:
+    return body[:2] == b"\0\0" and b":event-type" in body[:256]
+
+
+FRAMING = Framing("eventstream", parse, ("application/vnd.amazon.eventstream",), _begins, in_lines=False)

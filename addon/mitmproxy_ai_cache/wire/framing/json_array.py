@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from . import Event, Stream, load
+from .events import Event, Stream, load
+from .table import Framing
 
 
 def parse(body: bytes) -> Stream:
@@ -13,3 +14,7 @@ def parse(body: bytes) -> Stream:
     if not isinstance(value, list):
         return Stream([], at_boundary=True, broken=True)
     return Stream([Event("", b"", item) for item in value])
+
+
+FRAMING = Framing("json-array", parse, is_json=True)
+"""It has no content type of its own: a call for a stream that is answered by a list of JSON is one."""

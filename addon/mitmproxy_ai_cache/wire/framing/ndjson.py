@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from . import Event, Stream
+from .events import Event, Stream
+from .table import Framing
 
 
 def parse(body: bytes) -> Stream:
@@ -17,3 +18,8 @@ def parse(body: bytes) -> Stream:
             events.append(last)
             at_boundary = True
     return Stream(events, at_boundary=at_boundary, broken=broken)
+
+
+FRAMING = Framing(
+    "ndjson", parse, ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/stream+json")
+)

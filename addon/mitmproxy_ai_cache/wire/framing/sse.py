@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from . import Event, Stream
+from .events import Event, Stream
+from .table import Framing
 
 
 def parse(body: bytes) -> Stream:
@@ -31,3 +32,10 @@ def parse(body: bytes) -> Stream:
         elif label == b"event":
             name = value[1:] if value[:1] == b" " else value
     return Stream(events, at_boundary=not unfinished and not pending)
+
+
+def _begins(body: bytes) -> bool:
+    return body[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"data:", b"event:", b"id:", b":"))
+
+
+FRAMING = Framing("sse", parse, ("text/event-stream",), _begins)

@@ -1,25 +1,16 @@
-"""Amazon Bedrock runtime: Converse, ConverseStream, InvokeModel, InvokeModelWithResponseStream, ApplyGuardrail.
+"""When an answer of Bedrock's is whole, and is an answer. InvokeModel carries each vendor's own body, Anthropic's too.
 
-Source: Amazon Bedrock API reference. InvokeModel carries each vendor's own body, Anthropic's among them.
+Source: Amazon Bedrock API reference.
 """
 
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote
 
-from ..wire.body import Body
-from ..wire.framing import Event, Stream
-from ..wire.messages import Request, Response
-from .anthropic_messages import judge_message, judge_message_events, message_usage
-from .base import Call, Finding, Protocol, has_error, json_response, members, text
-
-_MODEL = re.compile(r"/model/(.+)/(converse|converse-stream|invoke|invoke-with-response-stream)$")
-_GUARDRAIL = re.compile(r"/guardrail/([^/]+)/version/[^/]+/apply$")
+from ...wire.framing import Event, Stream
+from ..anthropic_messages.answers import judge_message, judge_message_events
+from ..base import Call, Finding, Protocol, has_error, members, text
 
 _RESULTS = ("choices", "outputs", "results", "generations", "completions")
 """Lists in which vendors answer; an empty one is none."""
@@ -28,25 +19,7 @@ _STOPS = ("stop_reason", "stopReason", "completionReason", "finish_reason", "fin
 """Where vendors' own chunks name their stop reason: Llama, Nova, Titan, Cohere and Mistral."""
 
 
-class BedrockConverse(Protocol):
-    name = "bedrock-converse"
-    tokens: tuple[str, ...] = ("converse", "converse-stream")
-    ignored: tuple[str, ...] = ("requestMetadata",)
-    key_headers: frozenset[str] = frozenset({"accept"})
-
-    def recognise(self, request: Request, body: Body) -> Call | None:
-        match = _MODEL.search(request.path)
-        if not match or match[2] not in self.tokens or body.kind not in ("json", "duplicate-members", "raw"):
-            return None
-        return Call(
-            protocol=self,
-            model=unquote(match[1]).rpartition("/")[2],
-            stream=match[2] in ("converse-stream", "invoke-with-response-stream"),
-            body=body,
-            host=request.host,
-            path=request.path,
-        )
-
+class ConverseAnswers(Protocol):
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
         if not isinstance(value, dict) or not isinstance(value.get("output"), dict):
             found.problem = "error-in-body"
@@ -64,16 +37,8 @@ class BedrockConverse(Protocol):
             elif event.name == "metadata":
                 found.terminal = stopped
 
-    def error(self, status: int, code: str, message: str) -> Response:
-        # boto3 shows a message only from `message`, and the code only from this header.
-        return json_response(status, {"message": message}, [("x-amzn-errortype", code)])
 
-
-class BedrockInvoke(BedrockConverse):
-    name = "bedrock-invoke"
-    tokens: tuple[str, ...] = ("invoke", "invoke-with-response-stream")
-    ignored: tuple[str, ...] = ()
-
+class InvokeAnswers(Protocol):
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
         if not isinstance(value, dict | list) or not value or has_error(value):
             found.problem = "error-in-body"
@@ -85,14 +50,6 @@ class BedrockInvoke(BedrockConverse):
             found.problem = "no-results"
         else:
             found.stop += _stops(value)
-
-    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
-        inner = value.get("bytes")
-        if isinstance(inner, str):
-            with suppress(ValueError):
-                chunk = Event("", base64.b64decode(inner, validate=True)).object
-                return _metrics(chunk)
-        return _metrics(value)
 
     def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
         chunks: list[Event] = []
@@ -119,32 +76,10 @@ class BedrockInvoke(BedrockConverse):
             found.needs_framing = last.get("amazon-bedrock-guardrailAction") == "INTERVENED"
 
 
-class BedrockGuardrail(BedrockConverse):
-    name = "bedrock-guardrail"
-    tokens: tuple[str, ...] = ("apply",)
-    ignored: tuple[str, ...] = ()
-
-    def recognise(self, request: Request, body: Body) -> Call | None:
-        match = _GUARDRAIL.search(request.path)
-        if not match or "content" not in body.object:
-            return None
-        # What a guardrail does may be changed in the console, versions excepted; DRAFT is a working copy.
-        draft = "/version/DRAFT/" in request.path
-        return Call(self, unquote(match[1]), False, body, request.host, request.path, live_input=draft)
-
+class GuardrailAnswers(ConverseAnswers):
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:
         if not isinstance(value, dict) or not value.get("action"):
             found.problem = "error-in-body"
-
-
-def _metrics(value: dict[str, Any]) -> Iterable[Any]:
-    """Of a vendor's own body or chunk: what Bedrock counted last, for it counts for every vendor."""
-    nova = value.get("metadata")
-    yield value
-    yield from members(value, "results")
-    yield nova.get("usage") if isinstance(nova, dict) else None
-    yield from message_usage(value)
-    yield value.get("amazon-bedrock-invocationMetrics")
 
 
 def _is_empty(value: Any) -> bool:

@@ -1,19 +1,14 @@
-"""OpenAI Chat Completions and legacy Completions, Azure OpenAI, and every host that speaks the same.
-
-Source: OpenAI API reference "Chat" and "Streaming"; what other hosts do differently was measured on the corpus.
-"""
+"""Which requests are calls of Chat Completions or legacy Completions, on OpenAI, Azure and all who speak the same."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
-from typing import Any
 
-from ..wire.body import Body
-from ..wire.framing import Stream
-from ..wire.messages import Request
-from .base import Call, Finding, Protocol, has_error, index_of, members, text
+from ...wire.body import Body
+from ...wire.messages import Request
+from ..base import Call, Protocol, text
+from .answers import CompletionAnswers
+from .usage import CompletionUsage
 
 OPENAI_KEY_HEADERS = frozenset(
     {
@@ -25,22 +20,17 @@ OPENAI_KEY_HEADERS = frozenset(
         "groq-model-version",
     }
 )
-NO_DONE_HOSTS: tuple[str, ...] = ("api.perplexity.ai", "api.writer.com", "router.huggingface.co")
-"""Hosts that never send `data: [DONE]`, or only with some backends."""
 
 _DEPLOYMENT = re.compile(r"/deployments/([^/]+)/")
 _VERTEX_MODEL = re.compile(r"/models/([^/:]+):")
 _PORTKEY_PROMPT = re.compile(r"/prompts/([^/]+)/completions$")
 
 
-class OpenAIChat(Protocol):
+class OpenAIChat(CompletionAnswers, CompletionUsage):
     name = "openai-chat"
     tokens: tuple[str, ...] = ("completions", "chat", "rawPredict", "streamRawPredict")
     ignored: tuple[str, ...] = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "metadata")
     key_headers: frozenset[str] = OPENAI_KEY_HEADERS
-
-    def __init__(self, no_done_hosts: tuple[str, ...] = NO_DONE_HOSTS) -> None:
-        self.no_done_hosts = no_done_hosts
 
     def recognise(self, request: Request, body: Body) -> Call | None:
         if not isinstance(body.object.get("messages"), list):
@@ -50,56 +40,6 @@ class OpenAIChat(Protocol):
         if not (request.path.endswith("/chat/completions") or _is_writer(request) or _is_vertex_partner(request)):
             return None
         return openai_call(self, request, body)
-
-    def judge_json(self, call: Call, value: Any, found: Finding) -> None:
-        choices = members(value, "choices")
-        if has_error(value):
-            found.problem = "error-in-body"
-        elif not any(choices):
-            found.problem = "no-choices"
-        for choice in choices:
-            self._choice(choice, found)
-
-    def judge_stream(self, call: Call, stream: Stream, found: Finding) -> None:
-        finished: dict[str, bool] = {}
-        done = usage = False
-        for event in stream.events:
-            if event.data.strip() == b"[DONE]":
-                done = True
-                break
-            if event.name == "error" or has_error(event.object):
-                found.problem = "error-in-stream"
-            elif event.value is None and event.data.strip():
-                found.problem = found.problem or "malformed"
-            for choice in members(event.value, "choices"):
-                index = index_of(choice)
-                finished[index] = self._choice(choice, found) or finished.get(index, False)
-            usage = usage or bool(event.object.get("usage"))
-        options = call.body.object.get("stream_options")
-        wants_usage = isinstance(options, dict) and options.get("include_usage") is True
-        answered = bool(finished) and all(finished.values())
-        if not finished:
-            found.problem = found.problem or "no-choices"
-        if found.problem:
-            found.terminal, found.needs_framing = done, True
-        elif any(fnmatchcase(call.host, host) for host in self.no_done_hosts) and not done:
-            found.needs_framing = answered and (usage or not (wants_usage or call.host == "api.writer.com"))
-        else:
-            found.terminal = done and answered and (usage or not wants_usage)
-
-    def usage_places(self, value: dict[str, Any]) -> Iterable[Any]:
-        groq = value.get("x_groq")  # its own name in streams
-        return (groq.get("usage") if isinstance(groq, dict) else None, value.get("usage"))
-
-    @staticmethod
-    def _choice(choice: dict[str, Any], found: Finding) -> bool:
-        """Whether this choice is finished."""
-        reason = text(choice.get("finish_reason"))
-        if choice.get("error") or reason == "error":
-            found.problem = "error-in-body"
-        if reason:
-            found.stop.append(reason)
-        return bool(reason)
 
 
 class OpenAICompletions(OpenAIChat):
