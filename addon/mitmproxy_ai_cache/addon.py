@@ -18,14 +18,14 @@ from .calls.flight import Flight
 from .calls.reasons import Reason, Status
 from .calls.refusals import proxy_user_required
 from .calls.scopes import Scope, Scopes
-from .configuration import writable
+from .configuration import changes, writable
 from .configuration.options import OPTIONS, SECRETS
 from .configuration.settings import Settings, SettingsError
 from .configuration.store_of import store_of
 from .counts.counted import CountedCache
 from .identity.isolation import Isolation
 from .protocols.base import Ending
-from .proxy import bridge, connecting, own_doors, start_warnings, status_page, unread
+from .proxy import bridge, connecting, first_lines, own_doors, status_page, unread
 from .proxy.commands import Commands
 from .proxy.connecting import Connecting, ConnectionHooks
 from .proxy.control import Control
@@ -34,7 +34,7 @@ from .proxy.front import Front
 from .proxy.patches import arrival, connection_handling, memory_origin, request_bodies, tuning
 from .proxy.proxy_users import ProxyUsers
 from .proxy.uploads import Uploads
-from .stores import CASSETTES, Store, StoreError
+from .stores import Store, StoreError
 from .system.out_of_files import OutOfFiles
 from .wire.messages import Response
 
@@ -104,14 +104,7 @@ class AICache(ConnectionHooks):
             ctx.options.update(connection_strategy="lazy")
 
     def _use(self, settings: Settings) -> None:
-        if settings.mode == "replay" and ctx.options.stream_large_bodies:
-            raise SettingsError("ai_cache_mode=replay cannot be strict with stream_large_bodies; unset one of them")
-        if settings.mode == "replay" and settings.eager:
-            raise SettingsError("ai_cache_mode=replay cannot be strict with ai_cache_eager; unset one of them")
-        if self._running and (settings.store, settings.max_size) != (self._settings.store, self._settings.max_size):
-            raise SettingsError("ai_cache_store and ai_cache_max_size cannot change while the proxy runs; restart it")
-        if self._running and settings.dashboard != self._settings.dashboard:
-            raise SettingsError("ai_cache_dashboard cannot change while the proxy runs; restart it")
+        changes.check(settings, self._settings if self._running else None, ctx.options.stream_large_bodies)
         self._settings, self._uploads.max_pending = settings, settings.max_pending
         self._front.use(settings)
         if self.cache is not None:
@@ -119,10 +112,8 @@ class AICache(ConnectionHooks):
 
     def _listen_elsewhere(self) -> None:
         """The proxy may be reached by others from now on."""
-        if self.cache is None or self._settings.isolate is not None or self._settings.store.startswith(CASSETTES):
-            return
-        if not bridge.will_be_local():
-            self.cache.isolation = Isolation("credential")
+        if self.cache is not None and not bridge.will_be_local():
+            self.cache.isolation = changes.isolation_of(self._settings, local=False)
 
     def _refuse(self, message: str) -> None:
         if self._running:
@@ -133,11 +124,7 @@ class AICache(ConnectionHooks):
             logger.error("ai-cache: %s", message)
 
     def _isolation(self) -> Isolation:
-        if self._settings.store.startswith(CASSETTES):
-            return Isolation("none")  # recordings are everybody's
-        if self._settings.isolate is not None:
-            return self._settings.isolate
-        return Isolation("none" if bridge.is_local() else "credential")
+        return changes.isolation_of(self._settings, bridge.is_local())
 
     # Life of the proxy
 
@@ -168,19 +155,12 @@ class AICache(ConnectionHooks):
         if settings.tune_mitmproxy:
             tuning.tune(ctx.master)
         self._running = True
-        self._announce(self._first_line(store, entries))
+        self._announce(first_lines.state(self._settings, self._isolation(), store.url, entries))
         if settings.dashboard is not None:
             self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
-        start_warnings.warn(bridge.is_local(), self._stream_all)
-
-    def _first_line(self, store: Store, entries: int) -> str:
-        settings, isolation = self._settings, str(self._isolation())
-        why = f" ({settings.mode_why})" if settings.mode_why else ""
-        noun = "entry" if entries == 1 else "entries"
-        apart = "" if isolation == "none" else f", entries apart by {isolation}"
-        return f"ai-cache: mode {settings.mode}{why}, store {store.url}, {entries} {noun}{apart}"
+        first_lines.warn(bridge.is_local(), self._stream_all)
 
     def done(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._stop(), name="ai-cache stop")

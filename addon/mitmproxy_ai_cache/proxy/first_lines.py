@@ -1,4 +1,4 @@
-"""What is said at the start of options of mitmproxy that do harm here."""
+"""The first lines of a proxy: its state, and which options of mitmproxy do harm here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import logging
 
 from mitmproxy import ctx
 
+from ..configuration.settings import Settings
+from ..identity.isolation import Isolation
+
 logger = logging.getLogger("ai-cache")
+
+
+def state(settings: Settings, isolation: Isolation, store: str, entries: int) -> str:
+    """`ai-cache: mode cache, store sqlite:///..., 3 entries, entries apart by credential`"""
+    why = f" ({settings.mode_why})" if settings.mode_why else ""
+    noun = "entry" if entries == 1 else "entries"
+    apart = "" if str(isolation) == "none" else f", entries apart by {isolation}"
+    return f"ai-cache: mode {settings.mode}{why}, store {store}, {entries} {noun}{apart}"
 
 
 def warn(local: bool, stream_all: bool) -> None:
