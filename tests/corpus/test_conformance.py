@@ -11,8 +11,8 @@ import pytest
 from corpus.recorded import Recorded, exchanges, needs_corpus
 from harness import Client, FakeProviders, Got, Process
 from mitmproxy_ai_cache.cli.demo.provider import Reply
-from mitmproxy_ai_cache.proxy.connecting import HOP
 from mitmproxy_ai_cache.wire.messages import Request
+from mitmproxy_ai_cache.wire.our_headers import HOP
 
 pytestmark = needs_corpus
 

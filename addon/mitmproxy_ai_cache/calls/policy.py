@@ -6,18 +6,13 @@ import logging
 from dataclasses import dataclass
 
 from ..configuration.settings import Settings
-from ..identity.identifier import NAMESPACE_HEADER
 from ..protocols.base import Call, Verdict
-from ..wire import units
+from ..wire import our_headers, units
 from ..wire.body import Body
 from ..wire.messages import Request
 from .reasons import Reason
 
 logger = logging.getLogger("ai-cache")
-
-TTL_HEADER = "x-ai-cache-ttl"
-OUR_HEADERS = (TTL_HEADER, NAMESPACE_HEADER)
-"""Request headers that are ours: read, then taken off before forwarding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +122,7 @@ def why_unrecognised(body: Body) -> str:
 
 def ttl_of(settings: Settings, request: Request, call: Call) -> float:
     """Seconds the answer may be served; 0 for ever."""
-    if wanted := request.headers.get(TTL_HEADER):
+    if wanted := request.headers.get(our_headers.TTL):
         try:
             return units.duration(wanted)
         except ValueError as error:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..entries.entry import Entry, short_key
+from ..wire import our_headers
 from ..wire.field_syntax import is_value, unfolded
 from ..wire.messages import Headers, Response
 from .reasons import Status
@@ -41,19 +42,19 @@ def status_headers(
     status: Status, key: str = "", reason: str = "", age: float | None = None, ttl: float | None = None
 ) -> list[tuple[str, str]]:
     """`X-AI-Cache-*` and RFC 9211 `Cache-Status`."""
-    fields = [("x-ai-cache-status", status.value)]
+    fields = [(our_headers.STATUS, status.value)]
     item = "ai-cache; hit" if status in (Status.HIT, Status.STALE) else f"ai-cache; fwd={_FORWARD[status]}"
     if age is not None:
-        fields.append(("x-ai-cache-age", str(int(age))))
+        fields.append((our_headers.AGE, str(int(age))))
     if key:
-        fields.append(("x-ai-cache-key", short_key(key)))
+        fields.append((our_headers.KEY, short_key(key)))
         item += f'; key="{short_key(key)}"'
     if reason:
-        fields.append(("x-ai-cache-reason", str(reason)))
+        fields.append((our_headers.REASON, str(reason)))
         item += f"; detail={_token(reason)}"
     if ttl is not None:
         item += f"; ttl={int(ttl)}"
-    return [*fields, ("cache-status", item)]
+    return [*fields, (our_headers.CACHE_STATUS, item)]
 
 
 _FORWARD = {Status.MISS: "miss", Status.BYPASS: "bypass", Status.REFRESH: "request"}

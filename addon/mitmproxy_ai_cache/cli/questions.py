@@ -12,10 +12,10 @@ import orjson
 
 from ..cassettes import file as cassette
 from ..cassettes import names, parts
-from ..identity.identifier import NAMESPACE_HEADER
 from ..identity.stored_request import request_of
 from ..interchange.importing import BrokenRecording, Kept, NotARecording, Skipped, Unusable, read
 from ..interchange.importing.exchanges import request as request_from
+from ..wire import our_headers
 from ..wire.messages import Headers, Request
 
 _FORMS = "a cassette, a HAR file, a mitmproxy flow file, a vcrpy cassette or the report of a run"
@@ -146,4 +146,6 @@ def _of_recording(path: Path) -> Iterator[Asked | Unread]:
 
 def without_namespace(request: Request) -> Request:
     """`request` without its wish for a namespace."""
-    return replace(request, headers=Headers(pair for pair in request.headers if pair[0].lower() != NAMESPACE_HEADER))
+    return replace(
+        request, headers=Headers(pair for pair in request.headers if pair[0].lower() != our_headers.NAMESPACE)
+    )

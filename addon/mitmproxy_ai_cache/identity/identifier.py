@@ -18,6 +18,7 @@ from ..protocols import ANYTHING, Registry
 from ..protocols.base import Call
 from ..redact import redact_request, redaction_rules
 from ..wire import body as bodies
+from ..wire import our_headers
 from ..wire.messages import Request
 from ..wire.safe_text import one_line
 from .hosts import HostList, ai_hosts, is_side_traffic
@@ -27,8 +28,6 @@ from .rules import IdentityRules
 from .stored_request import request_like, request_of
 
 logger = logging.getLogger("ai-cache")
-
-NAMESPACE_HEADER = "x-ai-cache-namespace"
 
 _ANY_SIZE = 1 << 31
 """Of recordings, which were small enough when they were made."""
@@ -108,7 +107,7 @@ class Identifier:
 
     def namespace(self, request: Request) -> str:
         """That which the request names, that of its test, or that of the settings."""
-        return request.headers.get(NAMESPACE_HEADER) or request.scope or self.rules.namespace
+        return request.headers.get(our_headers.NAMESPACE) or request.scope or self.rules.namespace
 
     def identify(self, request: Request, call: Call, scope: tuple[bytes, ...], key: str = "") -> Identified:
         """`request` as `read` gives it, `scope` of the request as it was sent. `key` where it is known already."""

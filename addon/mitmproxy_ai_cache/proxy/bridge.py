@@ -16,10 +16,9 @@ from mitmproxy.proxy import mode_specs
 
 from ..calls import own_address, own_rules
 from ..calls.capture import Capture
-from ..calls.policy import OUR_HEADERS
 from ..configuration.options import LIST, Option, near
 from ..protocols.base import Ending
-from ..wire import addresses
+from ..wire import addresses, our_headers
 from ..wire.messages import Headers, Request, Response
 from ..wire.safe_text import quoted
 from .control import ControlCall, WrongCall
@@ -185,13 +184,12 @@ def strip_our_headers(request: http.Request) -> None:
     if not any(name.lower().startswith(_OURS) for name, _ in request.headers.fields):
         return
     signed = request.headers.get("authorization", "").partition("SignedHeaders=")[2].partition(",")[0].split(";")
-    for name in OUR_HEADERS:
+    for name in our_headers.OF_REQUESTS:
         if name in request.headers and name not in signed:
             del request.headers[name]
 
 
-_OURS = b"x-ai-cache-"
-"""What the names of all `OUR_HEADERS` begin with."""
+_OURS = our_headers.PREFIX.encode()
 
 
 def declare_length(request: http.Request) -> None:

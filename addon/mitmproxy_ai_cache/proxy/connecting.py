@@ -24,11 +24,9 @@ from ..calls.own_rules import OUR_LISTENER
 from ..system import sockets
 from ..system.sockets import Peer
 from ..wire.addresses import canonical, is_loopback, is_of_this_machine, why_refused
+from ..wire.our_headers import HOP
 
 logger = logging.getLogger("ai-cache")
-
-HOP = "x-ai-cache-hop"
-"""The field of plain HTTP requests and of CONNECTs to an outer proxy that says which proxies forwarded them."""
 
 _MOST = 1000
 """Open connections to one address for one client address; see `most_connections`."""

@@ -12,12 +12,10 @@ import orjson
 from ..calls.scopes import Scope, Scopes
 from ..counts.counted import CountedCache
 from ..wire.messages import Headers, Response
+from ..wire.our_headers import CONTROL
 
 PREFIX = "/ai-cache/"
 """Paths of the proxy's own address that are calls to it."""
-
-HEADER = "x-ai-cache"
-"""Every call has it, as `X-AI-Cache: 1`: a web page cannot send it to another origin without being asked first."""
 
 _LONGEST = 4096
 """Characters of a namespace."""
@@ -73,7 +71,7 @@ class Control:
             return _json(error.status, {"error": str(error)})
 
     async def _answer(self, call: ControlCall, cache: CountedCache | None) -> dict[str, object]:
-        if call.headers.get(HEADER) != "1":
+        if call.headers.get(CONTROL) != "1":
             raise WrongCall("a call to the proxy needs the header X-AI-Cache: 1")
         if cache is None:
             raise WrongCall("the proxy is starting or ending", 503)

@@ -15,8 +15,9 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.test import tflow
 
 from mitmproxy_ai_cache.proxy import connecting
-from mitmproxy_ai_cache.proxy.connecting import HOP, Connecting, Refused
+from mitmproxy_ai_cache.proxy.connecting import Connecting, Refused
 from mitmproxy_ai_cache.system.out_of_files import OutOfFiles
+from mitmproxy_ai_cache.wire.our_headers import HOP
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

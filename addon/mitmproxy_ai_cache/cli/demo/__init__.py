@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from ...system import trust
+from ...wire import our_headers
 from .calls import CALLS, DemoCall
 from .stage import stage
 
@@ -72,7 +73,7 @@ def _send(call: DemoCall, proxy_port: int, trusting: ssl.SSLContext) -> Outcome:
     body = response.read()
     seconds = time.perf_counter() - started
     connection.close()
-    return Outcome(response.headers.get("x-ai-cache-status", "none"), seconds, body)
+    return Outcome(response.headers.get(our_headers.STATUS, "none"), seconds, body)
 
 
 if __name__ == "__main__":
