@@ -28,6 +28,7 @@ pytestmark = [needs_corpus, pytest.mark.slow]
 type Said = list[tuple[str, Any]]
 """Kind and text; of a call its name and its arguments."""
 
+
 @functools.cache
 def read() -> tuple[tuple[Entry, Answered, dict[str, Any] | None], ...]:
     """Each exchange as an entry, what is read in its answer, and the member `answer` of its cassette."""
