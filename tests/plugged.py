@@ -26,3 +26,4 @@ def on_path(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """`folder` is where Python looks for distributions, and nothing was loaded yet."""
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(plugins, "_left_out", [])

@@ -23,7 +23,7 @@ from ..configuration import writable
 from ..configuration.settings import Settings, SettingsError
 from ..configuration.store_of import store_of
 from ..stores import StoreError
-from ..system import ports, trust
+from ..system import plugins, ports, trust
 from ..wire.safe_text import one_line, safe_url
 from . import outer, probes, project
 from .demo.stage import stage
@@ -76,6 +76,7 @@ def _show(checks: Iterator[Check]) -> Iterator[Check]:
 
 def _machine(arguments: argparse.Namespace) -> Iterator[Check]:
     yield _store(arguments)
+    yield from _plugins()
     yield _port(arguments)
     yield _certificate()
     yield from _outer()
@@ -101,6 +102,14 @@ def _store(arguments: argparse.Namespace) -> Check:
         return Check("store", True, f"{url}, {count} entries")
     except (SettingsError, StoreError) as error:
         return Check("store", False, str(error))
+
+
+def _plugins() -> Iterator[Check]:
+    """What other distributions add. Opening the store has loaded it."""
+    for plugin in plugins.loaded():
+        yield Check("plug-in", True, f"{plugin.distribution} {plugin.version} adds {plugin.name}")
+    for why in plugins.left_out():
+        yield Check("plug-in", False, why)
 
 
 def _port(arguments: argparse.Namespace) -> Check:

@@ -16,6 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..system.plugins import Plugin
+from ..wire.body import Body
+from ..wire.framing import Event, Stream
+from ..wire.messages import Headers, Request, Response
 from . import (
     aleph_alpha,
     anthropic_messages,
@@ -29,11 +32,31 @@ from . import (
     openai_responses,
     watsonx,
 )
-from .base import Protocol
+from .base import ANYWHERE, Answer, Call, Ending, Finding, Protocol, json_response, text
 from .foreign import load_protocols
 from .registry import ANYTHING, Registry
 
-__all__ = ["ANYTHING", "Registry", "plugins", "standard"]
+__all__ = [
+    "ANYTHING",
+    "ANYWHERE",
+    "Answer",
+    "Body",
+    "Call",
+    "Ending",
+    "Event",
+    "Finding",
+    "Headers",
+    "Protocol",
+    "Registry",
+    "Request",
+    "Response",
+    "Stream",
+    "json_response",
+    "plugins",
+    "standard",
+    "text",
+]
+"""Also what a protocol of another distribution is written with."""
 
 _OTHERS: tuple[type[Protocol], ...] = (
     *openai_responses.PROTOCOLS,

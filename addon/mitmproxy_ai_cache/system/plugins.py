@@ -36,6 +36,7 @@ _SECTION = b"[ai_cache."
 class Plugin[T]:
     """One value of a plug-in, and whose it is."""
 
+    name: str
     value: T
     distribution: str
     version: str
@@ -43,6 +44,17 @@ class Plugin[T]:
 
 _lock = RLock()
 _loaded: dict[str, tuple[Plugin[Any], ...]] = {}
+_left_out: list[str] = []
+
+
+def loaded() -> tuple[Plugin[Any], ...]:
+    """All that was loaded so far, of every group."""
+    return tuple(plugin for plugins in _loaded.values() for plugin in plugins)
+
+
+def left_out() -> tuple[str, ...]:
+    """What was found and cannot be used so far: a sentence each, that says why and what to do."""
+    return tuple(_left_out)
 
 
 def load[T](
@@ -65,10 +77,11 @@ def load[T](
                 try:
                     its: dict[str, Plugin[T]] = {}
                     for value in _values(point.load(), of):
-                        its[_checked(value, name_of, wrong, taken, found | its)] = Plugin(value, *_whose(point))
+                        name = _checked(value, name_of, wrong, taken, found | its)
+                        its[name] = Plugin(name, value, *_whose(point))
                     found |= its
                 except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
-                    _say(point, error)
+                    _leave_out(point, error)
             _loaded[group] = tuple(found.values())
         return _loaded[group]
 
@@ -107,18 +120,14 @@ def _checked[T](
     return name
 
 
-def _say(point: EntryPoint, error: BaseException) -> None:
+def _leave_out(point: EntryPoint, error: BaseException) -> None:
     distribution, version = _whose(point)
-    why = str(error) if isinstance(error, _Unusable) else f"{type(error).__name__}: {error}"
-    logger.warning(
-        "ai-cache: the plug-in %s %s is left out (entry point %s of %s): %s; update it, or pip uninstall %s",
-        distribution,
-        version,
-        one_line(point.name),
-        point.group,
-        one_line(why, 200),
-        distribution,
+    why = one_line(str(error) if isinstance(error, _Unusable) else f"{type(error).__name__}: {error}", 200)
+    _left_out.append(
+        f"{distribution} {version} is left out (entry point {one_line(point.name)} of {point.group}): {why}; "
+        f"update it, or pip uninstall {distribution}"
     )
+    logger.warning("ai-cache: the plug-in %s", _left_out[-1])
 
 
 def _whose(point: EntryPoint) -> tuple[str, str]:

@@ -49,6 +49,31 @@ def test_calls_of_tools_show_their_arguments() -> None:
     assert lines[-1] == "stop: stop"
 
 
+def test_a_picture_that_changes_is_a_change() -> None:
+    one, other = (recorded({"content": "Here.", "images": [data]}) for data in ("iVBORw0KGgoA", "iVBORw0KGgoB"))
+    assert "media: image (image/png, 9 bytes)" in lines_of(one)
+    assert (change(one, other).added, change(one, other).removed) == (1, 1)
+
+
+def test_what_a_tool_of_the_provider_gave_back_is_compared_where_it_came() -> None:
+    called = {"type": "mcp_call", "name": "f", "arguments": "{}", "output": "42"}
+    said = {
+        "type": "message",
+        "content": [{"type": "output_text", "text": "So."}, {"type": "refusal", "refusal": "No."}],
+    }
+    body = json.dumps({"output": [said, called, said], "status": "completed"}).encode()
+    lines = lines_of(replace(CHAT, protocol="openai-responses", body=body))
+    told = ["text: So.", "refusal: No."]
+    assert lines == [*told, "call f", "  {}", "result", "  42", *told, "stop: completed"]
+
+
+def test_what_is_left_out_of_a_long_answer_is_compared_as_it_came() -> None:
+    pieces = [[{"type": "text", "text": "x"}] * 1200 for _ in range(2)]
+    pieces[1][1100] = {"type": "text", "text": "y"}
+    one, other = (recorded({"content": each}) for each in pieces)
+    assert not change(one, other).says_the_same
+
+
 def test_a_stream_reads_like_the_answer_it_carries() -> None:
     events = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("He", "llo")]
     events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mitmproxy_ai_cache.cassettes.leaks import place_of
+from mitmproxy_ai_cache.cassettes.leaks import HoldsSecret, compose, in_entry, place_of
 from mitmproxy_ai_cache.cli.replaying import unrecorded
+from mitmproxy_ai_cache.entries.entry import Entry
+from mitmproxy_ai_cache.wire.framing.eventstream import frame
 from mitmproxy_ai_cache.wire.messages import Headers
 from recording import JSON, SSE, answer_of, call, chat, opened, settings_for
 from secret_values import ALNUM, draw
+from unit.cassettes.test_cassette_file import PLAIN
 
 KEY = "gs" + "k_" + draw("leaks", ALNUM, 52)
 OTHER = "sk-" + "proj-" + draw("leaks too", ALNUM, 60)
@@ -183,6 +188,22 @@ def test_what_cannot_be_replaced_is_not_written_and_named_with_its_place(
     assert problem in caplog.text
     assert KEY not in caplog.text + problem
     assert not any(b"Which key?" in data for data in asyncio.run(everything(store)))
+
+
+def agent_says(text: str) -> Entry:
+    """As an agent of Bedrock streams it: each piece in base64 in a frame of its own."""
+    chunks = [json.dumps({"bytes": base64.b64encode(piece.encode()).decode()}) for piece in pieces(text)]
+    body = b"".join(frame("chunk", chunk.encode()) for chunk in chunks)
+    return replace(PLAIN, protocol="exchange", format="eventstream", body=body)
+
+
+def test_a_secret_that_only_the_readable_answer_puts_together_is_found() -> None:
+    entry = agent_says(f"The key is {KEY}, keep it.")
+    with pytest.raises(HoldsSecret) as found:
+        compose(entry)
+    assert [str(leak) for leak in found.value.leaks] == ["groq-key in answer.text"]
+    assert [str(leak) for leak in in_entry(entry)] == ["groq-key in answer"]
+    assert '"text": "The key is lost."' in compose(agent_says("The key is lost."))[0]
 
 
 def test_an_answer_without_a_secret_is_recorded_beside_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,27 @@ def test_each_call_is_answered_as_it_was(folder: Path) -> None:
         await cache.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("mode", ["replay", "record"])
+def test_a_file_whose_answer_is_written_the_older_way_stays_as_it_is(mode: str, folder: Path) -> None:
+    for path in folder.rglob("*-*.json"):
+        document = json.loads(path.read_text())
+        if "answer" in document:
+            text = document["answer"].pop("text", "")
+            document["answer"] = {"thinking": "Hm.", "refusal": text, "tool_calls": [{"name": "ff"}], "stop": "x"}
+            path.write_text(json.dumps(document, indent=2) + "\n")
+    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
+
+    async def main() -> None:
+        cache = await opened(settings_for(folder, mode))
+        for name, request, _, _ in calls():
+            assert (await call(cache, request)).status == "HIT", name
+        assert cache.store.problems == {}
+        await cache.close()
+
+    asyncio.run(main())
+    assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
 
 
 def test_a_call_with_another_secret_is_answered_as_well(folder: Path) -> None:

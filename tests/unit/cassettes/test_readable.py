@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversing import PNG
-from mitmproxy_ai_cache.cassettes import file
+from mitmproxy_ai_cache.cassettes import file, json_text
+from mitmproxy_ai_cache.cassettes.changes import lines_of
 from mitmproxy_ai_cache.cassettes.readable import readable
 from mitmproxy_ai_cache.wire.framing.eventstream import frame
 from unit.cassettes.test_cassette_file import PLAIN, any_bytes, formats
+from unit.conversation.test_conversation_limits import HOSTILE
 
 WEATHER = {"name": "weather", "arguments": {"city": "Rome"}}
 THOUGHT = {"thinking": "Hm.", "text": "Hi you", "tool_calls": [WEATHER], "stop": "end"}
@@ -300,4 +303,14 @@ shapes = st.recursive(
                         "bedrock-invoke", "cohere-chat", "ollama-chat"]),
        formats, any_bytes | shapes.map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_nothing_that_a_provider_sends_is_an_error(protocol: str, format: str, body: bytes) -> None:
-    readable(replace(PLAIN, protocol=protocol, format=format, body=body))
+    entry = replace(PLAIN, protocol=protocol, format=format, body=body)
+    json_text.render(readable(entry)).encode()
+    "".join(lines_of(entry)).encode()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_too_much_is_written_in_time(name: str) -> None:
+    hostile = HOSTILE[name]()
+    begin = time.process_time()
+    json_text.render(readable(hostile))
+    assert time.process_time() - begin < 3

@@ -111,6 +111,19 @@ def test_what_cannot_be_used_is_left_out_and_named_with_the_mend(
     )
 
 
+def test_what_is_loaded_and_what_is_left_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, "acme-bad", GROUP, {"rows": "acme_told:TEXT"}, acme_told=BAD)
+    installed(tmp_path, "good-rows", GROUP, {"rows": "good_told:TWO"}, good_told=ROWS)
+    on_path(monkeypatch, tmp_path)
+    load()
+    assert [(each.distribution, each.name) for each in plugins.loaded()] == [
+        ("good-rows", "two"),
+        ("good-rows", "three"),
+    ]
+    (why,) = plugins.left_out()
+    assert why.startswith("acme-bad 1.2 is left out")
+
+
 def test_of_two_plugins_with_one_name_the_first_distribution_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
