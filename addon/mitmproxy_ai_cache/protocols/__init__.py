@@ -13,9 +13,10 @@ from .bedrock import BedrockConverse, BedrockGuardrail, BedrockInvoke
 from .cohere import CohereChat, CohereGenerate, CohereResults, Rerank
 from .gemini import GeminiCountTokens, GeminiEmbed, GeminiGenerate, GeminiInteractions
 from .ollama import OllamaChat, OllamaEmbed
-from .openai_chat import NO_DONE_HOSTS, OpenAIChat, OpenAICompletions
+from .openai_chat import OpenAIChat, OpenAICompletions
 from .openai_media import OpenAIEmbeddings, OpenAIImages, OpenAIModerations, OpenAISpeech, OpenAITranscription
 from .openai_responses import OpenAIInputTokens, OpenAIResponses
+from .providers import hosts_without_done
 from .text_generation import AlephAlphaComplete, HuggingFaceGeneration, WatsonxGeneration
 
 ANYTHING = Anything()
@@ -49,7 +50,7 @@ class Registry:
 
 def standard(no_done_hosts: Iterable[str] = ()) -> Registry:
     """All protocols. `no_done_hosts`: more hosts (globs) that never send `data: [DONE]`."""
-    hosts = (*NO_DONE_HOSTS, *no_done_hosts)
+    hosts = (*hosts_without_done(), *no_done_hosts)
     return Registry(
         [
             OpenAIChat(hosts),

@@ -25,9 +25,6 @@ OPENAI_KEY_HEADERS = frozenset(
         "groq-model-version",
     }
 )
-NO_DONE_HOSTS: tuple[str, ...] = ("api.perplexity.ai", "api.writer.com", "router.huggingface.co")
-"""Hosts that never send `data: [DONE]`, or only with some backends."""
-
 _DEPLOYMENT = re.compile(r"/deployments/([^/]+)/")
 _VERTEX_MODEL = re.compile(r"/models/([^/:]+):")
 _PORTKEY_PROMPT = re.compile(r"/prompts/([^/]+)/completions$")
@@ -39,7 +36,7 @@ class OpenAIChat(Protocol):
     ignored: tuple[str, ...] = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "metadata")
     key_headers: frozenset[str] = OPENAI_KEY_HEADERS
 
-    def __init__(self, no_done_hosts: tuple[str, ...] = NO_DONE_HOSTS) -> None:
+    def __init__(self, no_done_hosts: tuple[str, ...] = ()) -> None:
         self.no_done_hosts = no_done_hosts
 
     def recognise(self, request: Request, body: Body) -> Call | None:
