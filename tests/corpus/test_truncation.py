@@ -13,7 +13,7 @@ import pytest
 from corpus.recorded import Recorded, exchanges, needs_corpus
 from mitmproxy_ai_cache.calls import gate
 from mitmproxy_ai_cache.protocols.base import Answer, Ending
-from mitmproxy_ai_cache.protocols.openai_chat import NO_DONE_HOSTS
+from mitmproxy_ai_cache.protocols.providers import hosts_without_done
 from mitmproxy_ai_cache.wire.framing import eventstream, tag_of
 
 pytestmark = needs_corpus
@@ -98,7 +98,7 @@ def test_a_stream_cut_anywhere_before_its_terminal_event_is_never_kept(capsys: p
                 verdict = gate.verdict(call, part)
                 if not (verdict.whole and verdict.cacheable):
                     continue
-                if call.host in NO_DONE_HOSTS and ending is Ending.CLEAN:
+                if call.host in hosts_without_done() and ending is Ending.CLEAN:
                     unknowable[call.host] += 1
                 else:
                     wrong.append(

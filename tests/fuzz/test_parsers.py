@@ -18,7 +18,7 @@ from mitmproxy_ai_cache.identity import canonical
 from mitmproxy_ai_cache.identity.isolation import Isolation, NoPrincipal, Unstable
 from mitmproxy_ai_cache.identity.key import fingerprint
 from mitmproxy_ai_cache.protocols.base import Answer, Call, Ending
-from mitmproxy_ai_cache.protocols.openai_chat import NO_DONE_HOSTS
+from mitmproxy_ai_cache.protocols.providers import hosts_without_done
 from mitmproxy_ai_cache.wire import body
 from mitmproxy_ai_cache.wire.messages import Headers, Request
 from unit.calls.test_gate import CALLS, CHAT, KEPT, SPEECH, TRANSCRIPT
@@ -56,7 +56,7 @@ def test_nothing_makes_it_stumble_in_a_long_run(name: str) -> None:
 
 FRAMED = (SPEECH, TRANSCRIPT)
 """Only the framing proves their end: a cut that ends cleanly is not to be known."""
-STREAMS = [row[1:] for row in KEPT if row[1] not in FRAMED and row[1].host not in NO_DONE_HOSTS]
+STREAMS = [row[1:] for row in KEPT if row[1] not in FRAMED and row[1].host not in hosts_without_done()]
 
 
 def cut_is_not_kept(call: Call, content_type: str, data: bytes, at: int, ending: Ending) -> None:
@@ -79,7 +79,9 @@ def test_a_stream_cut_at_any_byte_is_not_kept(ending: Ending) -> None:
 def test_a_recorded_stream_cut_where_hypothesis_likes_is_not_kept() -> None:
     from corpus.test_truncation import boundaries, streams, terminal_offset
 
-    known = [exchange for exchange in streams()[::9] if exchange.call and exchange.call.host not in NO_DONE_HOSTS]
+    known = [
+        exchange for exchange in streams()[::9] if exchange.call and exchange.call.host not in hosts_without_done()
+    ]
 
     @given(st.sampled_from(known), st.floats(0, 1, exclude_max=True), st.sampled_from(Ending))
     @EVERY_TIME_THE_SAME

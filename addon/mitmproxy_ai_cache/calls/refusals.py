@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from .. import protocols
 from ..configuration.settings import Settings
 from ..entries.entry import short_key
-from ..protocols.anything import error_for_host
 from ..protocols.base import Call, json_response
+from ..protocols.providers import error_for_host
 from ..redact.entries import hidden_url
 from ..wire.messages import Request, Response
 from .exchange import Exchange

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..entries.entry import Entry, short_key
+from ..protocols.providers import answer_headers
 from ..wire import our_headers
 from ..wire.field_syntax import is_value, unfolded
 from ..wire.messages import Headers, Response
@@ -13,22 +14,17 @@ from .reasons import Status
 
 _KEPT = frozenset(
     """
-    content-type content-language content-disposition location x-request-id request-id x-amzn-requestid
-    apim-request-id x-ms-request-id x-goog-request-id cf-ray openai-version openai-processing-ms openai-model
-    openai-organization anthropic-organization-id anthropic-version x-amzn-errortype x-amzn-bedrock-content-type
-    x-amzn-bedrock-input-token-count x-amzn-bedrock-output-token-count
-    x-amzn-bedrock-cache-read-input-token-count x-amzn-bedrock-cache-write-input-token-count
-    x-amzn-bedrock-invocation-latency x-amzn-bedrock-performanceconfig-latency x-amzn-bedrock-service-tier
-    x-compute-type x-inference-id x-generation-id x-api-warning x-should-retry x-endpoint-monthly-call-limit
-    x-goog-upload-url x-goog-upload-status x-goog-upload-chunk-granularity
+    content-type content-language content-disposition location x-request-id request-id cf-ray x-should-retry
     """.split()
 )
-"""What SDKs show to their users or need. Never hop-by-hop fields, cookies, dates, rate limits."""
+"""What SDKs show to their users or need, beside the providers' own. Never hop-by-hop fields, cookies, dates, rate
+limits."""
 
 
 def kept_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
     """The fields of an answer that are stored with it: never one that would be two lines."""
-    kept = ((name.lower(), unfolded(value)) for name, value in headers if name.lower() in _KEPT)
+    names = _KEPT | answer_headers()
+    kept = ((name.lower(), unfolded(value)) for name, value in headers if name.lower() in names)
     return tuple((name, value) for name, value in kept if is_value(value))
 
 

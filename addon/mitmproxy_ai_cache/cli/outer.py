@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from ..identity.hosts import AI_HOSTS, ai_hosts
+from ..identity.hosts import ai_hosts
+from ..protocols.providers import host_globs
 from ..wire.safe_text import safe_url
 
 MARK = "AI_CACHE_PROXY"
@@ -70,7 +71,7 @@ def without_ai_hosts(entries: Iterable[str], more_hosts: Iterable[str]) -> tuple
     """Entries that may stay, and those that would keep AI calls from us."""
     named = tuple(more_hosts)
     hosts = ai_hosts(named)
-    samples = [glob.replace("*", "x").lower() for glob in (*AI_HOSTS, *named)]
+    samples = [glob.replace("*", "x").lower() for glob in (*host_globs(), *named)]
     kept: list[str] = []
     removed: list[str] = []
     for entry in entries:

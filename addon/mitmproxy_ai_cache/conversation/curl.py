@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from ..entries.entry import Entry
-from ..wire.credentials import CREDENTIAL_HEADERS
+from ..protocols.providers import Key, credential_headers, key_of
 
 _LONGEST = 60_000
 """Bytes of a body in the command line itself; Linux takes 128 KiB for one argument."""
@@ -20,49 +19,8 @@ _AUTHORITY = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 """What every reader of URLs takes for the same host: no user, no backslash."""
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_BEARER, _API_KEY, _X_API_KEY, _GOOGLE = "authorization: Bearer ", "api-key: ", "x-api-key: ", "x-goog-api-key: "
-
-_CREDENTIALS = (
-    ("*.openai.azure.com", _API_KEY, "AZURE_OPENAI_API_KEY"),
-    ("*.openai.azure.us", _API_KEY, "AZURE_OPENAI_API_KEY"),
-    ("*.cognitiveservices.azure.com", _API_KEY, "AZURE_OPENAI_API_KEY"),
-    ("*.services.ai.azure.com", _API_KEY, "AZURE_API_KEY"),
-    ("api.openai.com", _BEARER, "OPENAI_API_KEY"),
-    ("*.api.openai.com", _BEARER, "OPENAI_API_KEY"),
-    ("api.anthropic.com", _X_API_KEY, "ANTHROPIC_API_KEY"),
-    ("generativelanguage.googleapis.com", _GOOGLE, "GEMINI_API_KEY"),
-    ("*aiplatform.googleapis.com", _BEARER, "GOOGLE_ACCESS_TOKEN"),
-    ("bedrock*.amazonaws.com", _BEARER, "AWS_BEARER_TOKEN_BEDROCK"),
-    ("bedrock*.amazonaws.com.cn", _BEARER, "AWS_BEARER_TOKEN_BEDROCK"),
-    ("bedrock*.api.aws", _BEARER, "AWS_BEARER_TOKEN_BEDROCK"),
-    ("api.cohere.*", _BEARER, "CO_API_KEY"),
-    ("api.mistral.ai", _BEARER, "MISTRAL_API_KEY"),
-    ("codestral.mistral.ai", _BEARER, "CODESTRAL_API_KEY"),
-    ("api.groq.com", _BEARER, "GROQ_API_KEY"),
-    ("api.x.ai", _BEARER, "XAI_API_KEY"),
-    ("api.deepseek.com", _BEARER, "DEEPSEEK_API_KEY"),
-    ("openrouter.ai", _BEARER, "OPENROUTER_API_KEY"),
-    ("api.together.xyz", _BEARER, "TOGETHER_API_KEY"),
-    ("api.fireworks.ai", _BEARER, "FIREWORKS_API_KEY"),
-    ("api.perplexity.ai", _BEARER, "PERPLEXITY_API_KEY"),
-    ("api.cerebras.ai", _BEARER, "CEREBRAS_API_KEY"),
-    ("router.huggingface.co", _BEARER, "HF_TOKEN"),
-    ("api-inference.huggingface.co", _BEARER, "HF_TOKEN"),
-    ("*.endpoints.huggingface.cloud", _BEARER, "HF_TOKEN"),
-    ("models.github.ai", _BEARER, "GITHUB_TOKEN"),
-    ("models.inference.ai.azure.com", _BEARER, "GITHUB_TOKEN"),
-    ("api.voyageai.com", _BEARER, "VOYAGE_API_KEY"),
-    ("api.jina.ai", _BEARER, "JINA_API_KEY"),
-    ("api.ai21.com", _BEARER, "AI21_API_KEY"),
-    ("api.writer.com", _BEARER, "WRITER_API_KEY"),
-    ("*.ml.cloud.ibm.com", _BEARER, "WATSONX_TOKEN"),
-    ("api.aleph-alpha.com", _BEARER, "AA_TOKEN"),
-    ("integrate.api.nvidia.com", _BEARER, "NVIDIA_API_KEY"),
-    ("ai-gateway.vercel.sh", _BEARER, "AI_GATEWAY_API_KEY"),
-)
-"""By host: how its SDKs authenticate, and the variable they read."""
-_ANYWHERE = (_BEARER, "API_KEY")
-"""Of any other host: it must not be sent a key of one of those."""
+_ANYWHERE = Key("API_KEY")
+"""Of a host that is no provider's: it must not be sent a key of one of those."""
 
 
 class NoCommand(ValueError):
@@ -95,7 +53,7 @@ def command(entry: Entry) -> str:
 
 
 def _may_be_sent(name: str, value: str) -> bool:
-    return bool(_HEADER.fullmatch(name)) and name.lower() not in CREDENTIAL_HEADERS and value.isprintable()
+    return bool(_HEADER.fullmatch(name)) and name.lower() not in credential_headers() and value.isprintable()
 
 
 def _field(name: str, value: str) -> str:
@@ -108,9 +66,8 @@ def _credential(url: str) -> list[str]:
     if not url.startswith("https://"):
         return []
     host = (urlsplit(url).hostname or "").lower()
-    known = ((header, name) for pattern, header, name in _CREDENTIALS if fnmatchcase(host, pattern))
-    header, variable = next(known, _ANYWHERE)
-    return [f'--header "{header}${variable}"']
+    key = key_of(host) or _ANYWHERE
+    return [f'--header "{key.header}${key.variable}"']
 
 
 def _quotable(body: bytes) -> str | None:

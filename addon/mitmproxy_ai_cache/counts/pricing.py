@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..entries.usage import Usage
+from ..protocols.providers import price_id
 
 logger = logging.getLogger("ai-cache")
 
@@ -87,7 +89,7 @@ class PriceList:
     def _rates(self, url: str, model: str) -> tuple[Any, Rates] | None:
         """The price in force, and what it comes to."""
         try:
-            _, info = self._loaded().find_provider_model(model, None, None, url)
+            info = self._model(url, model)
             price = info.get_prices(datetime.now(UTC))  # some change with the hour
             if not _units(price) <= _UNITS:
                 return None
@@ -97,6 +99,16 @@ class PriceList:
         except (LookupError, ImportError, ValueError, ArithmeticError):
             return None
         return known
+
+    def _model(self, url: str, model: str) -> Any:
+        """By the URL, which genai-prices knows; else by what the table of providers says of the host."""
+        known = self._loaded()
+        try:
+            return known.find_provider_model(model, None, None, url)[1]
+        except LookupError:
+            if not (provider := price_id(urlsplit(url).hostname or "")):
+                raise
+        return known.find_provider_model(model, None, provider, None)[1]
 
     def _loaded(self) -> Any:
         """Models and URLs come from strangers and are remembered, there and here: now and then we begin anew."""

@@ -13,7 +13,7 @@ from ..calls.reasons import Status
 from ..configuration.settings import Settings
 from ..identity.isolation import Isolation
 from ..identity.key import counting_headers, public_query
-from ..wire.credentials import CREDENTIAL_HEADERS
+from ..protocols.providers import credential_headers
 from ..wire.messages import Headers, Request
 
 SHOWN = 200
@@ -163,7 +163,7 @@ def asked_of(exchange: Exchange, settings: Settings, isolation: Isolation) -> As
     fields = [
         (name, value)
         for name, value in counting_headers(call, request, settings.key_rules.headers)
-        if name not in CREDENTIAL_HEADERS and name not in ("host", "content-type")
+        if name not in credential_headers() and name not in ("host", "content-type")
     ]
     fields += [(name, request.headers.get(name)) for name in ("host", "content-type") if name in request.headers]
     slim = Request(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import re
 
-PLACEHOLDER = "ai-cache-placeholder"
-"""Part of every key that `ai-cache replay` sets."""
+from ..protocols.providers import PLACEHOLDER
 
 _REDACTED = re.compile(r"redacted(?:-|$)", re.IGNORECASE)
 """How the placeholders of recordings begin."""

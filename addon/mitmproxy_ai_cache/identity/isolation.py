@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from ..wire.credentials import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS
+from ..protocols.providers import credential_headers, principal_headers, rotating_tokens
+from ..wire.credentials import CREDENTIAL_PARAMETERS
 from ..wire.messages import Headers, Request
 from ..wire.safe_text import quoted
 from .dummy_keys import is_dummy, is_no_value
 
-_ALSO_PRINCIPALS = frozenset({"x-portkey-virtual-key", "x-litellm-key", "x-functions-key", "cookie"})
 _LOOKS_SECRET = re.compile(
     r"(?:^|[-_])(?:token|secret|credential|password|apikey|key|auth|authorization|authentication|assertion|jwt)s?$"
 )
@@ -28,9 +28,6 @@ _NO_CREDENTIAL = frozenset(
     "proxy-authorization x-amz-security-token idempotency-key x-idempotency-key sec-websocket-key".split()
 )
 """The proxy's own, the companion of a SigV4 key that already names its account, and keys of another kind."""
-
-_ROTATING = ("ya29.", "sk-ant-oat", "gho_", "ghu_", "ghs_", "tid=", "sess-")
-"""Bearer tokens that change and name nobody: Google, Claude and GitHub OAuth, Copilot."""
 
 _SIGV4 = re.compile(r"AWS4-(?:HMAC|ECDSA-P256)\S* Credential=([A-Z0-9]+)/", re.ASCII)
 
@@ -111,7 +108,7 @@ class Isolation:
     def _value(self, request: Request, keyless: bool) -> str:
         """That of the header."""
         value = request.headers.get(self.header)
-        carries_key = self.header in CREDENTIAL_HEADERS or _may_be_credential(self.header)
+        carries_key = self.header in credential_headers() or _may_be_credential(self.header)
         if not (is_no_value(value) or (carries_key and is_dummy(value))):
             return value
         if not keyless:
@@ -131,7 +128,7 @@ def _member(part: str, text: str) -> Isolation:
 def has_credential(request: Request) -> bool:
     """Whether a credential of `request` may name somebody: none of them is there, is empty or is a known dummy."""
     for name in request.headers.names():
-        if (name in CREDENTIAL_HEADERS or _may_be_credential(name)) and not is_dummy(request.headers.get(name)):
+        if (name in credential_headers() or _may_be_credential(name)) and not is_dummy(request.headers.get(name)):
             return True
     for name, value in parse_qsl(request.query, keep_blank_values=True, encoding="latin-1"):
         if name.lower() in CREDENTIAL_PARAMETERS and not is_dummy(value):
@@ -142,14 +139,18 @@ def has_credential(request: Request) -> bool:
 
 
 def _may_be_credential(name: str) -> bool:
-    return name in _ALSO_PRINCIPALS or (_LOOKS_SECRET.search(name) is not None and name not in _NO_CREDENTIAL)
+    return _is_principal(name) or (_LOOKS_SECRET.search(name) is not None and name not in _NO_CREDENTIAL)
+
+
+def _is_principal(name: str) -> bool:
+    return name == "cookie" or name in principal_headers()
 
 
 def principals(request: Request) -> tuple[bytes, ...]:
     """Who the credentials of `request` stand for, stably over time. Raises `Unstable`."""
     found: list[bytes] = []
     for name in request.headers.names():
-        if name in CREDENTIAL_HEADERS or name in _ALSO_PRINCIPALS:
+        if name in credential_headers() or _is_principal(name):
             found.append(name.encode() + b"=" + _principal(request.headers.get(name)).encode("utf-8", "surrogatepass"))
         elif _LOOKS_SECRET.search(name) and name not in _NO_CREDENTIAL:
             raise Unstable(f"unknown credential header {name}")
@@ -171,7 +172,7 @@ def _principal(value: str) -> str:
     if match := _SIGV4.match(value):
         return "aws:" + aws_account(match[1])
     token = value.partition(" ")[2].strip() if value.lower().startswith("bearer ") else value
-    if token.startswith(_ROTATING):
+    if token.startswith(rotating_tokens()):
         raise Unstable("a token that rotates")
     if token.startswith("eyJ") and token.count(".") == 2:
         return _jwt_principal(token)

@@ -16,8 +16,9 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from ..protocols.base import Call, Protocol
+from ..protocols.providers import credential_headers, key_header_prefixes
 from ..wire.body import Body
-from ..wire.credentials import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS
+from ..wire.credentials import CREDENTIAL_PARAMETERS
 from ..wire.json_body import NotCanonical
 from ..wire.messages import Request
 from ..wire.safe_text import quoted
@@ -26,11 +27,6 @@ from .profiles import Profile, add_rules
 
 SCHEMA = b"ai-cache/1"
 """Version of the key. A release that changes what a key is made of changes it."""
-
-KEY_PREFIXES = (
-    "x-portkey-", "helicone-", "cf-aig-", "x-vertex-ai-", "x-amzn-bedrock-", "x-amzn-sagemaker-",
-)  # fmt: skip
-"""Request headers that gateways route and rewrite by, and that clouds configure a call with, in every protocol."""
 
 _SIGNED_PARAMETERS = "x-amz-"
 """Query parameters of a presigned URL (SigV4): dates and signatures, never the call itself."""
@@ -245,13 +241,11 @@ def public_query(query: str) -> str:
 
 def counting_headers(call: Call, request: Request, more: tuple[str, ...]) -> list[tuple[str, str]]:
     """Those header fields of the request that shape the answer, in the order they came; `more` are the user's."""
-    protocol = call.protocol
+    protocol, prefixes, credentials = call.protocol, key_header_prefixes(), credential_headers()
     return [
         (name, request.headers.get(name))
         for name in request.headers.names()
-        if name in protocol.key_headers
-        or name in more
-        or (name.startswith(KEY_PREFIXES) and name not in CREDENTIAL_HEADERS)
+        if name in protocol.key_headers or name in more or (name.startswith(prefixes) and name not in credentials)
     ]
 
 

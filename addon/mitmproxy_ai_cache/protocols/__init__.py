@@ -34,6 +34,7 @@ from . import (
 )
 from .base import ANYWHERE, Answer, Call, Ending, Finding, Protocol, json_response, text
 from .foreign import load_protocols
+from .providers import hosts_without_done
 from .registry import ANYTHING, Registry
 
 __all__ = [
@@ -75,7 +76,7 @@ _OTHERS: tuple[type[Protocol], ...] = (
 
 def standard(no_done_hosts: Iterable[str] = ()) -> Registry:
     """All protocols. `no_done_hosts`: more hosts (globs) that never send `data: [DONE]`."""
-    hosts = (*openai_chat.NO_DONE_HOSTS, *no_done_hosts)
+    hosts = (*hosts_without_done(), *no_done_hosts)
     ours = [*(kind(hosts) for kind in openai_chat.PROTOCOLS), *(kind() for kind in _OTHERS)]
     return Registry(ours, plugins())
 

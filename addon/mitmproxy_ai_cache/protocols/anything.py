@@ -9,9 +9,8 @@ from typing import Any
 
 from ..wire.body import Body
 from ..wire.framing import Stream
-from ..wire.messages import Request, Response
-from .anthropic_messages.errors import anthropic_error
-from .base import Answer, Call, Finding, Protocol, json_response, text
+from ..wire.messages import Request
+from .base import Answer, Call, Finding, Protocol, text
 
 
 class Anything(Protocol):
@@ -36,14 +35,3 @@ class Anything(Protocol):
     def judge_raw(self, call: Call, answer: Answer, found: Finding) -> None:
         found.problem = "not-inference"
         found.needs_framing = True
-
-
-def error_for_host(host: str, status: int, code: str, message: str) -> Response:
-    """An error in the shape of the provider behind `host`, for requests no protocol claims."""
-    if host.endswith("anthropic.com"):
-        return anthropic_error(status, code, message)
-    if host.endswith(".amazonaws.com"):
-        return json_response(status, {"message": message}, [("x-amzn-errortype", code)])
-    if host.endswith(".googleapis.com"):
-        return json_response(status, {"error": {"code": status, "message": message, "status": "FAILED_PRECONDITION"}})
-    return json_response(status, {"error": {"message": message, "type": code, "param": None, "code": code}})

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from ..calls.own_address import MAGIC_HOST
-from ..identity.hosts import AI_HOSTS, HostList
+from ..identity.hosts import HostList, ai_hosts
 from ..wire.addresses import canonical, literal
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -28,7 +28,7 @@ class Targets:
     def __init__(self, hosts: Iterable[str] = ()) -> None:
         given = list(hosts)
         self._exact = {canonical(host) for host in given if literal(host) is not None or not _is_glob(host)}
-        self._built_in = HostList(AI_HOSTS)
+        self._built_in = ai_hosts()
         self._globs = HostList(host for host in given if literal(host) is None and _is_glob(host))
 
     def named(self, host: str) -> Named:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
+from ..protocols.providers import secret_headers
 from ..wire import content_coding
-from ..wire.credentials import CREDENTIAL_HEADERS, CREDENTIAL_PARAMETERS
+from ..wire.credentials import CREDENTIAL_PARAMETERS
 from ..wire.messages import Headers, Request
 from .body import Finding, redact
 from .kinds import is_stand_in, looks_random
@@ -17,13 +18,13 @@ from .patterns import Pattern, placeholder
 MAX_DECODED = 64 << 20
 """Bytes a compressed body may have to be looked into."""
 
-_SECRET_HEADERS = CREDENTIAL_HEADERS | frozenset(
+_SECRET_HEADERS = frozenset(
     """
-    proxy-authorization x-amz-security-token x-portkey-virtual-key x-litellm-key x-litellm-api-key x-functions-key
-    x-auth-token x-access-token x-csrf-token x-xsrf-token x-goog-iam-authorization-token x-vercel-oidc-token
-    private-token x-gitlab-token cookie set-cookie
+    proxy-authorization x-auth-token x-access-token x-csrf-token x-xsrf-token private-token x-gitlab-token cookie
+    set-cookie
     """.split()
 )
+"""Beside those of the table of providers."""
 _SECRET_NAME = re.compile(r"(?:^|[-_])(?:api-?key|secret|password|access-?token|auth-?token)$")
 _SIGNED_PARAMETERS = frozenset(
     """
@@ -108,7 +109,7 @@ def redact_fields(
 def _field(name: str, value: str, extra: tuple[Pattern, ...], findings: list[Finding], search: bool) -> str:
     if name in ("cookie", "set-cookie"):
         return _cookies(name, value, findings)
-    if name in _SECRET_HEADERS or _SECRET_NAME.search(name):
+    if _is_secret(name):
         scheme, blank, rest = value.partition(" ")
         known = blank and (scheme.lower() in ("bearer", "basic", "token", "apikey") or scheme.startswith("AWS4-"))
         written = f"{scheme} {placeholder('credential').decode()}" if known else placeholder("credential").decode()
@@ -123,6 +124,11 @@ def _field(name: str, value: str, extra: tuple[Pattern, ...], findings: list[Fin
         return value
     findings += redacted.findings
     return redacted.text
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a header of this name, in lower case, carries a secret."""
+    return name in _SECRET_HEADERS or name in secret_headers() or _SECRET_NAME.search(name) is not None
 
 
 def _cookies(name: str, value: str, findings: list[Finding]) -> str:
@@ -170,7 +176,7 @@ def credentials_of(request: Request) -> tuple[Pattern, ...]:
     for name, value in request.headers:
         if name.lower() in ("cookie", "set-cookie"):
             values |= {match["value"] for match in _PAIR.finditer(value)}
-        elif name.lower() in _SECRET_HEADERS or _SECRET_NAME.search(name.lower()):
+        elif _is_secret(name.lower()):
             values.add(value.rpartition(" ")[2])
     for pair in request.query.split("&"):
         name, _, value = pair.partition("=")

@@ -140,6 +140,7 @@ def _new_runs(data: bytes) -> Iterator[tuple[int, int]]:
 
 def _tokens(data: bytes, start: int, end: int) -> Iterator[contexts.Span]:
     """Secrets that are known by how they begin. A dot ends a run, so one may begin before it."""
+    known = kinds.known()
     last = end if end - start <= _HEAD else start + 64
     at = start
     before = data[start - 1 : start]
@@ -148,12 +149,12 @@ def _tokens(data: bytes, start: int, end: int) -> Iterator[contexts.Span]:
             if match.end() > start:
                 yield (*match.span(), services.kind_of(match))
     if before == b".":
-        for prefix in kinds.PREFIX_DOTTED.finditer(data, max(0, start - 64), start):
+        for prefix in known.dotted.finditer(data, max(0, start - 64), start):
             yield from _shaped(data, prefix)
-    if prefix_here := kinds.PREFIX.match(data, start, last):
+    if prefix_here := known.prefix.match(data, start, last):
         yield from _shaped(data, prefix_here)
         at = prefix_here.end()
-    for prefix in islice(kinds.PREFIX_WITHIN.finditer(data, at, last), _MOST_PREFIXES):
+    for prefix in islice(known.within.finditer(data, at, last), _MOST_PREFIXES):
         yield from _shaped(data, prefix)
     if 30 <= end - start <= 300 and services.may_be_marked(data[start:end]):
         for match in services.MARKED.finditer(data, start, min(len(data), end + 2)):
@@ -162,7 +163,7 @@ def _tokens(data: bytes, start: int, end: int) -> Iterator[contexts.Span]:
 
 
 def _shaped(data: bytes, prefix: re.Match[bytes]) -> Iterator[contexts.Span]:
-    for shape in kinds.SHAPES[prefix[0]]:
+    for shape in kinds.known().shapes[prefix[0]]:
         match = shape.pattern.match(data, prefix.start())
         if match and shape.check(match[0]):
             yield (*match.span(), shape.kind)

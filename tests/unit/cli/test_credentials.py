@@ -23,17 +23,16 @@ from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.calls.token_endpoints import TOKEN, token_answer
 from mitmproxy_ai_cache.cli.credentials import (
-    ACCESS_KEY_ID,
     AWS_FILE,
     GOOGLE_FILE,
-    SECRET_KEY,
-    WORD,
     aws_profiles,
     files,
     placeholders,
     project_of,
 )
 from mitmproxy_ai_cache.identity.isolation import aws_account
+from mitmproxy_ai_cache.protocols.providers import PLACEHOLDER
+from mitmproxy_ai_cache.protocols.providers.clouds import AWS_KEY_ID, AWS_SECRET
 from mitmproxy_ai_cache.wire.messages import Headers, Request, Response
 
 FOLDER = Path("/f")
@@ -86,7 +85,7 @@ def test_a_placeholder_has_the_shape_of_a_real_one_and_says_what_it_is(name: str
 
 
 def test_the_access_key_has_the_shape_that_names_an_account() -> None:
-    assert aws_account(ACCESS_KEY_ID).isdigit()
+    assert aws_account(AWS_KEY_ID).isdigit()
 
 
 def test_real_credentials_are_replaced_and_named_but_never_shown() -> None:
@@ -162,7 +161,7 @@ def test_every_profile_with_keys_gets_placeholders_and_no_other() -> None:
     parser = configparser.ConfigParser()
     parser.read_string(text)
     assert parser.sections() == ["ci", "default", "dev"]
-    assert dict(parser["dev"]) == {"aws_access_key_id": ACCESS_KEY_ID, "aws_secret_access_key": SECRET_KEY}
+    assert dict(parser["dev"]) == {"aws_access_key_id": AWS_KEY_ID, "aws_secret_access_key": AWS_SECRET}
     assert "REAL" not in text
     assert "real\n" not in text
 
@@ -177,9 +176,9 @@ def test_broken_aws_files_still_give_one_profile(text: str) -> None:
     [
         ('{"type":"service_account","project_id":"p"}', "p"),
         ('{"type":"authorized_user","quota_project_id":"q"}', "q"),
-        ("{}", WORD),
-        ("[]", WORD),
-        ("", WORD),
+        ("{}", PLACEHOLDER),
+        ("[]", PLACEHOLDER),
+        ("", PLACEHOLDER),
     ],
 )
 def test_the_project_of_the_real_file_stays(text: str, project: str) -> None:
@@ -312,7 +311,7 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AwsAnswers:
 
 @pytest.mark.parametrize(
     ("profile", "key"),
-    [(None, ACCESS_KEY_ID), ("dev", ACCESS_KEY_ID), ("role", "ASIAAICACHEPLACEHOLD"), ("web", "ASIAAICACHEPLACEHOLD")],
+    [(None, AWS_KEY_ID), ("dev", AWS_KEY_ID), ("role", "ASIAAICACHEPLACEHOLD"), ("web", "ASIAAICACHEPLACEHOLD")],
 )
 def test_boto3_signs_with_placeholders_whatever_profile_it_is_given(
     profile: str | None, key: str, aws: AwsAnswers

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from mitmproxy_ai_cache.cli import credentials
 from mitmproxy_ai_cache.identity.isolation import Isolation, NoPrincipal, Unstable, aws_account, principals, proxy_user
 from mitmproxy_ai_cache.identity.keyless import KeylessHosts, parse_host
+from mitmproxy_ai_cache.protocols.providers import PLACEHOLDER, variables
+from mitmproxy_ai_cache.protocols.providers.clouds import AWS_KEY_ID
 from mitmproxy_ai_cache.wire.messages import Headers, Request
 
 CREDENTIAL = Isolation("credential")
@@ -281,14 +283,14 @@ def test_any_other_key_is_a_principal(make: Callable[[str], Request]) -> None:
 
 
 def test_every_placeholder_that_a_replay_sets_is_no_principal(tmp_path: Path) -> None:
-    values, _ = credentials.placeholders(dict.fromkeys(credentials._ONLY_REPLACED, "real"), tmp_path)
-    keys = [value for value in values.values() if credentials.WORD in value]
+    values, _ = credentials.placeholders({each.name: "real" for each in variables() if each.add is False}, tmp_path)
+    keys = [value for value in values.values() if PLACEHOLDER in value]
     assert len(keys) > 50
     for value in keys:
         with pytest.raises(NoPrincipal):
             scope(request(("authorization", f"Bearer {value}")))
     with pytest.raises(NoPrincipal):
-        scope(signed(credentials.ACCESS_KEY_ID))
+        scope(signed(AWS_KEY_ID))
 
 
 @given(st.text("abcdefghjkmnpqrstuvwyz23456789", min_size=20, max_size=60).filter(lambda key: len(set(key)) > 3))

@@ -11,7 +11,7 @@ import pytest
 from mitmproxy_ai_cache import protocols
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.entries.entry import Entry
-from mitmproxy_ai_cache.identity.recorded import key_of, rules_of
+from mitmproxy_ai_cache.identity.identifier import key_of, rules_of
 from mitmproxy_ai_cache.protocols import Body, Call, Protocol, Registry, Request
 from mitmproxy_ai_cache.protocols.foreign import wrong
 from mitmproxy_ai_cache.wire import body

@@ -2,8 +2,8 @@
 
 A thread is not enough: one call of `orjson.loads` or `re` on some megabytes holds the interpreter from its first byte
 to its last. So a body above `LARGE` is read, judged, redacted and explained in a worker process, and so is every body
-where a pattern of the user's has no bound on its time (`cost`). What cannot be done there is not done at all: the call
-passes uncached, or its answer is not stored. It is never kept with its secrets, nor under another key.
+where a pattern of the user's has no bound on its time (`regex_cost`). What cannot be done there is not done at all: the
+call passes uncached, or its answer is not stored. It is never kept with its secrets, nor under another key.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ...protocols.base import Answer, Call, Ending, Verdict
 from ...redact import Pattern
 from ...redact.entries import hidden_request
 from ...wire.messages import Headers, Request
+from ...wire.regex_cost import is_cheap
 from . import timed, wire
-from .cost import is_cheap
 from .pool import DIED, TOO_SLOW, Failed, Pool, can_work
 
 __all__ = ["DIED", "LARGE", "TOO_SLOW", "Failed", "OffLoop", "Pool"]

@@ -11,12 +11,9 @@ from typing import Any
 from ...wire.framing import Stream
 from ..base import Call, Finding, Protocol, has_error, index_of, members, text
 
-NO_DONE_HOSTS: tuple[str, ...] = ("api.perplexity.ai", "api.writer.com", "router.huggingface.co")
-"""Hosts that never send `data: [DONE]`, or only with some backends."""
-
 
 class CompletionAnswers(Protocol):
-    def __init__(self, no_done_hosts: tuple[str, ...] = NO_DONE_HOSTS) -> None:
+    def __init__(self, no_done_hosts: tuple[str, ...] = ()) -> None:
         self.no_done_hosts = no_done_hosts
 
     def judge_json(self, call: Call, value: Any, found: Finding) -> None:

@@ -1,8 +1,9 @@
-"""Whether a user's pattern may run on the event loop: its cost is known from how it is written.
+"""Whether another's pattern may run on the event loop: its cost is known from how it is written.
 
 A pattern passes where every place of a text costs a bounded number of steps: no repetition within a repetition, no
 look-around and no reference to a group, and an unbounded repetition only as the last thing, after which nothing can
-fail. All others run in a worker, which can be stopped.
+fail. All others run in a worker, which can be stopped (those of users),
+or are not taken (those of plug-ins).
 """
 
 from __future__ import annotations
@@ -25,6 +26,16 @@ def is_cheap(pattern: re.Pattern[Any]) -> bool:
         return _ways(list(parsed), _constants, last=True) <= _MOST
     except Exception:  # another Python's parser: nothing is known
         return False
+
+
+def shortest(pattern: re.Pattern[Any]) -> int:
+    """The fewest characters that `pattern` matches; 0 where that is not known."""
+    try:
+        from re import _parser  # type: ignore[attr-defined]
+
+        return int(_parser.parse(pattern.pattern, pattern.flags).getwidth()[0])
+    except Exception:  # another Python's parser
+        return 0
 
 
 def _ways(items: list[Any], names: Any, last: bool) -> int:
