@@ -22,7 +22,7 @@ from ..identity.key import fingerprint
 from ..identity.keyless import Claims, KeylessHosts
 from ..identity.reading import Reading
 from ..protocols.base import Call, Ending
-from ..redact import credentials_of
+from ..redact import credentials_of, prepare
 from ..redact.entries import hidden_url
 from ..stores import Store, StoreError
 from ..stores.cassettes.store import CassetteStore
@@ -63,6 +63,7 @@ class Cache:
         outcomes: Outcomes,
         pool: Pool | None = None,
     ) -> None:
+        prepare()  # some 30 ms that the first call need not wait
         self.settings = settings
         self.store = store
         self.isolation = isolation
