@@ -18,6 +18,7 @@ from ..identity.isolation import Isolation, NoPrincipal, Unstable
 from ..identity.keyless import Claims, KeylessHosts
 from ..protocols import ANYTHING
 from ..protocols.base import Call, Ending
+from ..redact import prepare
 from ..redact.entries import hidden_url
 from ..stores import Store
 from ..stores.cassettes.store import CassetteStore
@@ -53,6 +54,7 @@ class Cache:
         outcomes: Outcomes,
         pool: Pool | None = None,
     ) -> None:
+        prepare()  # some 30 ms that the first call need not wait
         self.settings = settings
         self.store = store
         self.isolation = isolation

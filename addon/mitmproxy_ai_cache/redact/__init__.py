@@ -8,6 +8,7 @@ whoever has another. Pure: bytes and values in, values out.
     redact_url(url), redact_headers(headers), redact_fields(pairs)
     credentials_of(request)  patterns for its own credentials, which an answer may repeat
     parse_pattern(text)      a user's own `NAME=REGEX`
+    prepare()                compiles the patterns, which the first call would wait for
 
 What it does not know: passwords that are words (`{"password": "mellon"}`), keys without a prefix, a name or a scheme
 before them, text within PDFs, archives and images. Users name what is theirs with `ai_cache_redact`.
@@ -26,6 +27,7 @@ from .http import (
     redact_request,
     redact_url,
 )
+from .kinds import known as prepare
 from .patterns import Pattern, parse_pattern, placeholder
 from .version import redaction_rules
 
@@ -39,6 +41,7 @@ __all__ = [
     "credentials_of",
     "parse_pattern",
     "placeholder",
+    "prepare",
     "redact",
     "redact_fields",
     "redact_headers",

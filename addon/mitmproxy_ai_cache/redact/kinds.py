@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from ..protocols.providers import Secret, secrets
+from ..protocols.providers import Secret, added_secrets, secrets
 from .services import SERVICES
 
 _AFTER_ESCAPE = rb"(?<=\\[nrtbf])|(?<=\\u00[0-9a-fA-F]{2})|(?<=%[0-9a-fA-F]{2})"
@@ -124,6 +124,7 @@ _OTHERS: tuple[Secret, ...] = (
 )
 """Of those who are no AI providers."""
 
+_JWT = rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}"
 _CHECKS = {"any": _no_stand_in, "random": is_mixed, "general": _mixed}
 
 
@@ -144,7 +145,8 @@ class Known:
 @functools.cache
 def known() -> Known:
     """Compiling takes some milliseconds, so it is done once, when first asked for."""
-    shapes = _table(all_secrets())
+    shapes = {prefix.encode(): tuple(map(_shape, alike)) for prefix, alike in _by_prefix().items()}
+    shapes[b"eyJ"] = (Shape("jwt", re.compile(_LOOSE + _JWT), is_jwt), *shapes.get(b"eyJ", ()))
     any_of = _any_of(shapes)
     dots = rb"|".join(re.escape(one) for one in shapes if one[-1:] == b".")
     return Known(
@@ -155,21 +157,28 @@ def known() -> Known:
     )
 
 
-def all_secrets() -> tuple[Secret, ...]:
-    """In the order in which those that begin alike are asked."""
-    return tuple(sorted((*secrets(), *_OTHERS), key=lambda secret: secret.looks == "general"))
+def _shape(secret: Secret) -> Shape:
+    before = _STRICT if secret.strict else _LOOSE
+    return Shape(secret.kind, re.compile(before + secret.pattern), _CHECKS[secret.looks])
 
 
-def _table(rows: Iterable[Secret]) -> dict[bytes, tuple[Shape, ...]]:
-    """By prefix."""
-    table: dict[bytes, list[Shape]] = {}
-    for secret in rows:
-        before = _STRICT if secret.strict else _LOOSE
-        shape = Shape(secret.kind, re.compile(before + secret.pattern), _CHECKS[secret.looks])
-        table.setdefault(secret.prefix.encode(), []).append(shape)
-    jwt = rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}"
-    table[b"eyJ"] = [Shape("jwt", re.compile(_LOOSE + jwt), is_jwt)]
-    return {prefix: tuple(shapes) for prefix, shapes in table.items()}
+def _by_prefix() -> dict[str, list[Secret]]:
+    """The secrets in the order in which they are asked where their prefix stands: the longest of those that fit.
+
+    One of a plug-in may have a prefix that begins as ours does, or ours as it does: it is asked there, too.
+    """
+    table: dict[str, list[Secret]] = {}
+    for secret in (*secrets(), *_OTHERS):
+        table.setdefault(secret.prefix, []).append(secret)
+    for secret in added_secrets():
+        shorter = max((prefix for prefix in table if secret.prefix.startswith(prefix)), key=len, default="")
+        if not shorter or secret.prefix.endswith("."):
+            shorter = secret.prefix
+            table.setdefault(shorter, [])
+        for prefix, alike in table.items():
+            if prefix == shorter or prefix.startswith(secret.prefix):
+                alike.append(secret)
+    return {prefix: sorted(alike, key=lambda secret: secret.looks == "general") for prefix, alike in table.items()}
 
 
 def _any_of(prefixes: Iterable[bytes]) -> bytes:

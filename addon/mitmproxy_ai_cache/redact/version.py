@@ -6,7 +6,7 @@ import functools
 import hashlib
 from importlib import resources
 
-from ..protocols.providers import secret_headers, secrets
+from ..protocols.providers import added_secrets, secret_headers, secrets
 
 
 @functools.cache
@@ -17,5 +17,5 @@ def redaction_rules() -> str:
     for file in sorted(resources.files(__package__).iterdir(), key=lambda file: file.name):
         if file.name.endswith(".py"):
             digest.update(file.read_bytes())
-    digest.update(repr((secrets(), sorted(secret_headers()))).encode())
+    digest.update(repr((secrets(), added_secrets(), sorted(secret_headers()))).encode())
     return digest.hexdigest()[:16]

@@ -42,11 +42,18 @@ def providers() -> tuple[Provider, ...]:
 
 @functools.cache
 def secrets() -> tuple[Secret, ...]:
-    """All keys that are known by how they begin: of the rows, then the kinds of plug-ins."""
-    added = plugins.load(
+    """The keys of our rows that are known by how they begin."""
+    return tuple(secret for row in PROVIDERS for secret in row.secrets)
+
+
+@functools.cache
+def added_secrets() -> tuple[Secret, ...]:
+    """Those of plug-ins: of their rows, then kinds by themselves."""
+    kinds = plugins.load(
         plugins.SECRET_KINDS, Secret, lambda secret: f"{secret.kind} ({secret.prefix})", wrong=secret_problem
     )
-    return (*(secret for row in providers() for secret in row.secrets), *(each.value for each in added))
+    rows = providers()[len(PROVIDERS) :]
+    return (*(secret for row in rows for secret in row.secrets), *(each.value for each in kinds))
 
 
 @functools.cache
