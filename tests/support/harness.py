@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mitmproxy import certs
 
 import forked
-from forked import ADDON, BIN
+from forked import ADDON, BIN, KEPT
 from mitmproxy_ai_cache.cli.demo.provider import Answer, Provider, Reply
 from mitmproxy_ai_cache.wire.messages import Request
 
@@ -94,7 +94,7 @@ class FakeProviders:
 
 def plain_environ(home: Path, **more: str) -> dict[str, str]:
     """An environment without anything of the developer's that steers clients or the cache."""
-    keep = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    keep = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {
         **keep,
         "HOME": str(home),
