@@ -18,7 +18,7 @@ import pytest
 
 import forked
 import hypothesis_profile  # noqa: F401  (registers the profiles)
-from harness import BIN, Client, FakeProviders, Process, mitmdump, plain_environ
+from harness import BIN, Client, FakeProviders, Process, mitmdump, plain_environ, with_authority
 from valkey import Valkey, started
 
 
@@ -84,7 +84,11 @@ def start(
 
 @pytest.fixture
 def environ(providers: FakeProviders, tmp_path: Path) -> dict[str, str]:
-    """As a user's, with the provider's authority trusted as the system's roots would be."""
+    """As a user's, with the provider's authority trusted as the system's roots would be.
+
+    Our own authority is there, as after a first start: to make one takes longer than most tests.
+    """
+    with_authority(tmp_path / "data" / "ai-cache" / "ca")
     return plain_environ(tmp_path, **providers.environment(), SSL_CERT_FILE=str(providers.tls.ca))
 
 

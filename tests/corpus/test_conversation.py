@@ -64,6 +64,7 @@ CUT_SHORT = {"length", "max_output_tokens", "content_filter", "2"}
 """Why an answer may have nothing in it; Google's 2 is MAX_TOKENS."""
 
 
+@pytest.mark.thorough
 def test_every_kept_call_has_a_question_and_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     table: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     empty: list[tuple[str, str]] = []

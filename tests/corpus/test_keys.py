@@ -8,6 +8,8 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from corpus.recorded import REGISTRY, Recorded, exchanges, needs_corpus
 from mitmproxy_ai_cache.identity.key import KeyRules, fingerprint
 from mitmproxy_ai_cache.wire import body
@@ -59,6 +61,7 @@ def test_distinct_requests_have_distinct_keys() -> None:
     assert len(by_key) > 1500
 
 
+@pytest.mark.thorough
 def test_a_re_serialised_copy_keeps_its_key() -> None:
     copies = 0
     for exchange in exchanges():

@@ -109,6 +109,7 @@ async def _replay(chosen: Sequence[Recorded], directory: Path, outcome: Outcome)
     await cache.close()
 
 
+@pytest.mark.thorough
 def test_a_sample_is_replayed_byte_for_byte(tmp_path: Path) -> None:
     chosen = exchanges()[:: len(exchanges()) // SAMPLE]
     outcome = asyncio.run(play(chosen, tmp_path))

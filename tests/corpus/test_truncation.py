@@ -110,6 +110,7 @@ def test_a_stream_cut_anywhere_before_its_terminal_event_is_never_kept(capsys: p
     assert not wrong, "\n".join(wrong[:30]) + f"\n{len(wrong)} in all"
 
 
+@pytest.mark.thorough
 def test_a_json_answer_cut_anywhere_is_never_kept() -> None:
     for exchange in exchanges():
         call, body = exchange.call, exchange.response_body

@@ -105,8 +105,8 @@ def test_a_taken_port_is_said(run: Run) -> None:
 
 
 def test_the_private_key_is_readable_by_its_owner_only(run: Run, tmp_path: Path) -> None:
-    run("run", "--store", "memory:", "--", "true")
-    folder = tmp_path / "data" / "ai-cache" / "ca"
+    run("run", "--store", "memory:", "--", "true", XDG_DATA_HOME=str(tmp_path / "new"))
+    folder = tmp_path / "new" / "ai-cache" / "ca"
     assert stat.S_IMODE((folder / "mitmproxy-ca.pem").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 

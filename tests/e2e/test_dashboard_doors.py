@@ -168,6 +168,7 @@ def test_a_request_that_is_too_long_does_not_stay(start: StartProxy) -> None:
     assert get(port, "/")[0] == 200
 
 
+@pytest.mark.thorough
 def test_nothing_of_the_page_is_imported_before_it_is_asked_for() -> None:
     unwanted = "{'mitmproxy_ai_cache.dashboard.site', 'tornado'}"
     code = f"import sys, mitmproxy_ai_cache.addon; print({unwanted} & set(sys.modules))"

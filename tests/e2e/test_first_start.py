@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import forked
-from harness import BIN, REDIRECT, SCRIPT, FakeProviders, Process, free_port, mitmdump
+from harness import BIN, REDIRECT, SCRIPT, FakeProviders, Process, free_port, mitmdump, plain_environ
 from mitmproxy_ai_cache.cli.demo.provider import Reply
 from mitmproxy_ai_cache.system import authority, trust
 from mounts import full, read_only, with_mounts
@@ -38,6 +38,12 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(autouse=True)
 def _answering(providers: FakeProviders) -> None:
     providers.answer = lambda request: Reply([ANSWER])
+
+
+@pytest.fixture
+def environ(providers: FakeProviders, tmp_path: Path) -> dict[str, str]:
+    """Of a user who has not started it yet."""
+    return plain_environ(tmp_path, **providers.environment(), SSL_CERT_FILE=str(providers.tls.ca))
 
 
 @pytest.fixture

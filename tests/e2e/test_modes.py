@@ -338,7 +338,7 @@ def test_only_if_cached_never_reaches_the_provider(
     [
         (b'{"model":"\\ud800","messages":[]}', {}),
         (b"x", {"Content-Type": "multipart/form-data; boundary*" + "9" * 5000 + "=b"}),
-        (b'{"messages":' + b"[" * 200_000 + b"]" * 200_000 + b"}", {}),
+        pytest.param(b'{"messages":' + b"[" * 200_000 + b"]" * 200_000 + b"}", {}, marks=pytest.mark.thorough),
     ],
 )
 def test_a_request_nobody_sane_would_send_passes_or_is_refused_cleanly(
@@ -422,6 +422,7 @@ def _mitmdump(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return forked.run(arguments, env=environ, timeout=90)
 
 
+@pytest.mark.thorough
 def test_mitmdump_options_shows_every_option_with_its_help(tmp_path: Path) -> None:
     from mitmproxy_ai_cache.configuration.settings import OPTIONS
 
@@ -539,11 +540,13 @@ def _outer(providers: FakeProviders, home: Path) -> Process:
     return mitmdump(providers, home, "ai_cache_mode=off").start()
 
 
+@pytest.mark.thorough
 def test_mitmweb_runs_it_too(counting: FakeProviders, start: StartProxy, client_of: ClientOf) -> None:
     client = client_of(start("web_open_browser=false", "web_port=0", tool="mitmweb"))
     assert [client.request(OPENAI, chat()).cache for _ in range(2)] == ["MISS", "HIT"]
 
 
+@pytest.mark.thorough
 def test_mitmproxy_in_a_terminal_runs_it_too(counting: FakeProviders, tmp_path: Path) -> None:
     port = free_port()
     console = mitmdump(counting, tmp_path, f"listen_port={port}", tool="mitmproxy")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from asking import Bend, ask, ask_h2, connect, outward_address
-from harness import Client, FakeProviders, Process
+from harness import Client, FakeProviders, Process, mitmdump
 from mitmproxy_ai_cache.cli.demo.provider import Reply
 
 StartProxy = Callable[..., Process]
@@ -29,6 +29,17 @@ def answering(providers: FakeProviders) -> None:
     message = {"role": "assistant", "content": "an answer"}
     body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
     providers.answer = lambda request: Reply([json.dumps(body).encode()])
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, int, FakeProviders]]:
+    """One proxy for all tests that ask it for what it must refuse, the port of its status page, and its providers."""
+    home = tmp_path_factory.mktemp("shared")
+    providers = FakeProviders(home / "provider")
+    proxy = mitmdump(providers, home, "ai_cache_dashboard=127.0.0.1:0").start()
+    yield proxy, int(proxy.wait_for(PAGE)[1]), providers
+    proxy.stop()
+    providers.stop()
 
 
 # Under which name
@@ -116,9 +127,10 @@ OURSELVES = [
 
 
 @pytest.mark.parametrize("name", OURSELVES)
-def test_what_leads_back_to_us_is_refused_in_every_spelling(start: StartProxy, name: str) -> None:
-    proxy = start("ai_cache_dashboard=127.0.0.1:0")
-    page = int(proxy.wait_for(PAGE)[1])
+def test_what_leads_back_to_us_is_refused_in_every_spelling(
+    shared: tuple[Process, int, FakeProviders], name: str
+) -> None:
+    proxy, page, _ = shared
     for port in (proxy.port, page):
         authority = f"{name}:{port}"
         for path in ("/", "/healthz", "/entries", "/metrics", "/ai-cache/status"):
@@ -284,11 +296,8 @@ APP = {"Origin": "app://notes"}
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
     ],
 )
-def test_a_page_of_somebody_else_gets_nothing(
-    start: StartProxy, providers: FakeProviders, sent: dict[str, str]
-) -> None:
-    proxy = start("ai_cache_dashboard=127.0.0.1:0")
-    page = int(proxy.wait_for(PAGE)[1])
+def test_a_page_of_somebody_else_gets_nothing(shared: tuple[Process, int, FakeProviders], sent: dict[str, str]) -> None:
+    proxy, page, providers = shared
     for path in ("/", "/healthz", "/ca.pem", BASED, "/metrics", "/ai-cache/status"):
         for method in ("GET", "POST", "OPTIONS"):
             got = ask(proxy.port, path, {**CONTROL, **sent}, method, CHAT if method == "POST" else None)

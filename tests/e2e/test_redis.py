@@ -67,6 +67,7 @@ def test_entries_expire_on_the_server_itself(valkey: Valkey, start: StartProxy, 
 FAULTS = ["dead", "frozen", "garbage", "wrong password", "out of memory", "not there at start"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_server_at_fault_fails_no_call_and_costs_no_time(
     fault: str, valkey: Valkey, start: StartProxy, client_of: ClientOf, tmp_path: Path

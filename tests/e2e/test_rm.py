@@ -114,6 +114,7 @@ def test_each_condition_takes_what_it_names(conditions: list[str], expected: lis
     assert left(url) == expected
 
 
+@pytest.mark.thorough
 def test_thousands_are_removed_and_ten_are_shown(url: str, run: Run) -> None:
     fill(url, *(entry(number) for number in range(2300)))
     said = run("rm", "--all", "--store", url)

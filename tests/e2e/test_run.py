@@ -116,6 +116,7 @@ def test_stale_and_preset_variables_do_not_matter(run: Run, tmp_path: Path, envi
     assert Path(company).read_text().strip() in shown.stdout
 
 
+@pytest.mark.thorough
 def test_an_outer_proxy_that_intercepts_is_gone_through(
     run: Run, providers: FakeProviders, tmp_path: Path, environ: dict[str, str]
 ) -> None:
@@ -142,6 +143,7 @@ def test_no_proxy_that_names_an_ai_host_is_taken_out_and_the_host_reached_direct
     assert shown.stdout.strip() == "corp.example,localhost,127.0.0.1,::1"
 
 
+@pytest.mark.thorough
 def test_a_nested_run_uses_the_proxy_around_it(run: Run, providers: FakeProviders) -> None:
     done = run("run", *WITH_PROVIDER, "--", AI_CACHE, "run", "--", *CURL)
     assert status(done) == "MISS"
@@ -218,6 +220,7 @@ def test_base_url_mode_shares_its_entries_with_the_proxy(slashes: str, serve: Ca
     client.close()
 
 
+@pytest.mark.thorough
 def test_an_sdk_with_the_base_url_works_without_any_variable(serve: Callable[..., Process], tmp_path: Path) -> None:
     served = serve()
     code = (
@@ -363,6 +366,7 @@ def test_a_report_that_cannot_be_written_is_said_before_the_command_starts(run: 
     assert "--report: there is no directory" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_nested_run_with_a_wish_of_its_own_has_it(run: Run) -> None:
     assert status(run("run", *WITH_PROVIDER, "--", *CURL)) == "MISS"
     done = run(
@@ -389,6 +393,7 @@ def test_empty_variables_are_unset_ones(run: Run) -> None:
     assert "entries apart" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_hangup_that_was_ignored_stays_ignored(environ: dict[str, str]) -> None:
     script = f"trap '' HUP; exec {AI_CACHE} run --store memory: -- sh -c 'echo ready; sleep 1; echo survived'"
     process = subprocess.Popen(
@@ -425,10 +430,11 @@ def test_an_ephemeral_authority_leaves_nothing(run: Run, tmp_path: Path) -> None
         "sh",
         "-c",
         f"echo $SSL_CERT_FILE; {' '.join(CURL[:4])} -d '{CHAT}'",
+        XDG_DATA_HOME=str(tmp_path / "new"),
     )
     assert status(done) == "MISS"
     assert not Path(done.stdout.splitlines()[0]).exists()
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "new").exists()
 
 
 # For a shell

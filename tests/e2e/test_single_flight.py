@@ -109,6 +109,7 @@ async def everybody(clients: list[Client]) -> list[Seen]:
     return await asyncio.gather(*(client.all() for client in clients))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_a_thousand_identical_calls_make_one(
     stream: bool, providers: FakeProviders, start: StartProxy, gate: Gate

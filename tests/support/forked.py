@@ -34,6 +34,9 @@ SCRIPTS = (str(BIN / "ai-cache"), str(BIN / "mitmdump"))
 ADDON = Path(str(importlib.util.find_spec("mitmproxy_ai_cache").origin)).parents[1]  # type: ignore[union-attr]
 """Where the package is: in this clone, or installed (`tests/installs`)."""
 
+KEPT = ("PATH", "LANG", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+"""Of the variables of pytest, what processes of the tests have too. The last one is there with `scripts/test --cov`."""
+
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of linux/prctl.h: descendants that lose their parent become children of who calls it."""
 
@@ -98,7 +101,7 @@ class _Parent:
     def __init__(self) -> None:
         self._prctl = ctypes.CDLL(None).prctl
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        keep = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        keep = {name: os.environ[name] for name in KEPT if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno())],

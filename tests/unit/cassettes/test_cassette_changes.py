@@ -139,6 +139,7 @@ def test_a_request_differs_by_its_key_only() -> None:
     assert change(one, moved).other_request
 
 
+@pytest.mark.thorough
 @needs_corpus
 def test_real_answers_can_all_be_read_and_say_the_same_as_themselves() -> None:
     for exchange in exchanges()[::7]:

@@ -254,6 +254,7 @@ def test_entries_that_cannot_be_read_are_said(run: Run, store: Callable[..., str
     assert "2 entries could not be read" in said.errors
 
 
+@pytest.mark.thorough
 def test_who_stops_reading_is_told_of_no_error(store: Callable[..., str]) -> None:
     url = store(*(made(number, "long " * 40) for number in range(1500)))
     for command in (["ls", "--all"], ["ls", "--all", "--json"], ["grep", "long"], ["export", "-"]):

@@ -56,6 +56,7 @@ HOSTILE: dict[str, Callable[[], Entry]] = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_too_much_is_cut_in_time(name: str) -> None:
     hostile = HOSTILE[name]()
@@ -67,6 +68,7 @@ def test_what_is_too_much_is_cut_in_time(name: str) -> None:
     assert len(told.text) <= 200
 
 
+@pytest.mark.thorough
 def test_a_long_stream_of_small_deltas_takes_no_quadratic_time() -> None:
     """50,000 tokens: to add each to the text so far would copy 6 GB."""
     body = _chunks(50_000, b'{"choices":[{"index":0,"delta":{"content":"abcde"}}]}')

@@ -222,6 +222,7 @@ def test_savings_in_words(saved: Saved, words: str) -> None:
     assert savings.in_words(saved, units.human_duration) == words
 
 
+@pytest.mark.thorough
 def test_neither_start_nor_hit_imports_prices_or_metrics() -> None:
     script = """
 import sys

@@ -113,7 +113,9 @@ def imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...
 Imported = Callable[..., tuple[int, list[str], str]]
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.thorough if "100,000" in kind else ()) for kind in FILES]
+)
 def test_a_broken_file_is_one_line_that_says_what_to_do(kind: str, tmp_path: Path, imported: Imported) -> None:
     name, data, says = FILES[kind]
     bad, good = tmp_path / name, cassette(tmp_path / "good.yaml", interaction())
