@@ -247,15 +247,16 @@ class Cache:
             self._hit(exchange, entry)
             return
         exchange.reason = reason
-        if reason == "expired" and time.time() <= entry.expires + self.settings.stale_if_error:
+        if reason == "expired" and time.time() <= entry.answers_until(self.settings.stale_if_error):
             exchange.stale = entry
+            self.store.keep_stale(entry, self.settings.stale_if_error)
 
     def _too_old(self, exchange: Exchange, entry: Entry) -> str:
         """Why `entry` is not fresh enough for this request, or nothing."""
         max_age = exchange.control.max_age
         if max_age is not None and time.time() - entry.created > max_age and self.settings.mode != "replay":
             return "older-than-max-age"
-        return "expired" if time.time() > entry.expires else ""
+        return "expired" if not entry.is_fresh(time.time()) else ""
 
     async def _repeated(self, exchange: Exchange) -> Entry | None:
         """What a replay answers after the last answer of a sequence."""
