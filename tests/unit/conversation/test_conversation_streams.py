@@ -224,9 +224,3 @@ def test_what_was_streamed(name: str) -> None:
     form, body, parts, finish = STREAMS[name]
     told = of({}, body, form=form)
     assert (got(told), told.finish) == (parts, finish)
-
-
-def test_an_error_that_calls_itself_a_stream_is_read() -> None:
-    body = b'{\n  "error": {\n    "code": 400,\n    "message": "API key not valid."\n  }\n}\n'
-    told = of({}, body, form="sse", media="text/event-stream", status=400)
-    assert (told.answer[0].role, told.text) == ("error", "API key not valid.")
