@@ -114,4 +114,4 @@ def _rows(entries: int) -> Iterator[tuple[Any, ...]]:
             key, packed = f"{chosen.getrandbits(256):064x}", shared[0]
         size = len(packed) + len(shared[1])
         named = (entry.protocol, entry.model, entry.url, "", None)
-        yield (key, entry.created, entry.created, entry.expires, size, *named, packed, shared[1])
+        yield (key, entry.created, entry.created, entry.fresh_until, size, *named, packed, shared[1])

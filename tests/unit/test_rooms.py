@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,11 @@ def test_an_import_from_above_is_found(tmp_path: Path, room: str, above: str) ->
 def test_the_top_of_the_package_is_short() -> None:
     names = sorted(path.name for path in PACKAGE.iterdir() if path.name != "__pycache__")
     assert len(names) <= MOST, names
+
+
+def test_the_page_on_the_architecture_names_the_rooms_in_their_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", page, re.MULTILINE)
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
+    assert named == contract["layers"][::-1]
+    assert {name for name in named if not (PACKAGE / name).is_dir()} == {"addon"}

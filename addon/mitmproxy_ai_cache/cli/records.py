@@ -35,7 +35,7 @@ def record(entry: Entry) -> dict[str, Any]:
     return {
         "key": entry.key,
         "created": entry.created,
-        "expires": entry.expires if entry.ttl else None,
+        "expires": entry.fresh_until if entry.ttl else None,
         "status": entry.status,
         "protocol": entry.protocol,
         "model": entry.model,
@@ -76,7 +76,7 @@ def left(entry: Entry, now: float) -> str:
     """How long it may answer."""
     if not entry.ttl:
         return "-"
-    return units.human_duration(entry.expires - now) if entry.expires > now else "stale"
+    return units.human_duration(entry.fresh_until - now) if entry.is_fresh(now) else "stale"
 
 
 def put(value: dict[str, Any]) -> None:

@@ -138,7 +138,7 @@ def _date(created: float) -> str:
 def _fresh(entry: Entry, now: float) -> str:
     if not entry.ttl:
         return "never stale"
-    left = entry.expires - now
+    left = entry.fresh_until - now
     return f"fresh for {units.human_duration(left)}" if left > 0 else f"stale for {units.human_duration(-left)}"
 
 

@@ -27,7 +27,7 @@ def entry_data(entry: Entry, now: float) -> dict[str, Any]:
         **own,
         "date": date,
         "age": round(now - entry.created, 3),
-        "ttl_left": round(entry.expires - now, 3) if entry.ttl else None,
+        "ttl_left": round(entry.fresh_until - now, 3) if entry.ttl else None,
         "conversation": told,
         "request": {"headers": [list(pair) for pair in entry.request_headers], **body_data(entry.request)},
         "answer": {"headers": [list(pair) for pair in entry.headers], **body_data(entry.body)},

@@ -51,7 +51,7 @@ def download(entry: Entry, name: str) -> Response:
 def facts(entry: Entry, now: float) -> list[tuple[str, str]]:
     """Name and value, what counts most first."""
     lives = "for ever" if not entry.ttl else units.human_duration(entry.ttl)
-    fresh = "" if now <= entry.expires else ", expired"
+    fresh = "" if entry.is_fresh(now) else ", expired"
     found = [
         ("Model", entry.model),
         ("Protocol", f"{entry.protocol}{', streamed' if entry.stream else ''}"),

@@ -45,6 +45,10 @@ _MAX_RATIO, _MAX_FREE = 1000, 64 << 20
 """Most decoded bytes per packed byte that are believed of a body beyond the first 64 MiB: a shared server may lie."""
 
 
+KEEP_EXPIRED = 86400.0
+"""Seconds a store keeps each entry beyond its TTL, so that `ai_cache_stale_if_error` may be switched on later."""
+
+
 class BrokenEntry(ValueError):
     """The bytes are no entry of a version we know, or were changed since they were written."""
 
@@ -60,7 +64,7 @@ class Entry:
     ttl: float
     """Seconds it may answer; 0 for ever."""
     grace: float = field(default=0.0, kw_only=True)
-    """Seconds it is kept beyond that, for when the provider fails."""
+    """`ai_cache_stale_if_error` of the proxy that wrote it, in seconds."""
     status: int
     headers: tuple[tuple[str, str], ...]
     format: str
@@ -99,10 +103,24 @@ class Entry:
     total: float = 0.0
     """Seconds from the request to the end of the answer."""
 
+    # The one rule of staleness. Unix times; infinity for an entry without a TTL.
+
     @property
-    def expires(self) -> float:
-        """Unix time it goes stale, or infinity."""
+    def fresh_until(self) -> float:
+        """Until then it answers."""
         return self.created + self.ttl if self.ttl else float("inf")
+
+    def is_fresh(self, now: float) -> bool:
+        return now <= self.fresh_until
+
+    def answers_until(self, stale_if_error: float) -> float:
+        """Until then it answers where the provider fails. `stale_if_error` is the setting of today, in seconds."""
+        return self.fresh_until + stale_if_error
+
+    def kept_until(self, stale_if_error: float = 0.0) -> float:
+        """Until then a store keeps it, if it has room: `KEEP_EXPIRED` beyond its TTL, or `stale_if_error` where that is
+        longer, today's or that of the proxy that wrote it."""
+        return self.fresh_until + max(KEEP_EXPIRED, self.grace, stale_if_error)
 
     @property
     def usage(self) -> Usage:

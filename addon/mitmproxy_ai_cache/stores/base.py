@@ -11,10 +11,14 @@ from functools import cached_property
 from ..entries.entry import BrokenEntry, Entry
 from ..entries.selection import Selection
 from ..entries.vault import VARIABLE, LockedEntry, Vault, is_sealed
+from ..wire.bounded import BoundedMap
 from .browsing import Page, page_of
 from .sieve import Packed
 
 logger = logging.getLogger("ai-cache")
+
+_REMEMBERED = 1000
+"""Entries of which is known that they were told to stay longer."""
 
 
 class StoreError(Exception):
@@ -54,6 +58,11 @@ class Store(ABC):
         """What went wrong since the start, reads and writes alike, by kind: `timeout`, `connection`, `password`,
         `rights`, `certificate`, `out-of-memory`, `protocol`, `disk`, `broken-entry`, `queue-full`, `too-large`."""
         return Counter()
+
+    @cached_property
+    def _kept_longer(self) -> BoundedMap[tuple[str, str], float]:
+        """Until when entries stay that were written with a shorter `stale_if_error`."""
+        return BoundedMap(_REMEMBERED)
 
     @property
     def works(self) -> bool:
@@ -118,6 +127,18 @@ class Store(ABC):
         if self.vault is None:
             return answer, request
         return self.vault.seal(answer, entry.key, "answer"), self.vault.seal(request, entry.key, "request")
+
+    def keep_stale(self, entry: Entry, stale_if_error: float) -> None:
+        """Of an expired entry that may still answer: keep it as long as today's `stale_if_error` (seconds) asks for,
+        where it was written with less."""
+        until = entry.kept_until(stale_if_error)
+        name = (entry.namespace, entry.key)
+        if until > max(entry.kept_until(), self._kept_longer.get(name, 0.0)):
+            self._kept_longer.put(name, until)
+            self._keep_until(entry, until)
+
+    def _keep_until(self, entry: Entry, until: float) -> None:  # noqa: B027 nothing to do where nothing expires
+        """Have the entry that is stored stay until this Unix time."""
 
     @abstractmethod
     async def read(self, key: str, namespace: str = "") -> bytes | None:

@@ -1,8 +1,10 @@
-"""A store that is gone when the proxy stops. Least recently used entries go first."""
+"""A store that is gone when the proxy stops. Entries go first that expired long ago, then the least recently used."""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import math
 import time
 from bisect import bisect_left
 from collections import OrderedDict
@@ -19,7 +21,7 @@ _SLICE = 0.001
 """Seconds of search before others get their turn."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
     row: Row
     answer: bytes
@@ -27,6 +29,8 @@ class _Kept:
     issued: str
     number: int
     """Counts puts."""
+    until: float
+    """Unix time until which it is kept; infinity for ever."""
 
     @property
     def size(self) -> int:
@@ -49,6 +53,8 @@ class MemoryStore(Store):
         self._numbers: dict[int, str] = {}
         """Keys in the order they were put."""
         self._puts = 0
+        self._ends: list[tuple[float, int]] = []
+        """A heap: until when an entry is kept, and its number. Numbers of entries that are gone are left in it."""
 
     async def open(self) -> None:
         pass
@@ -99,7 +105,7 @@ class MemoryStore(Store):
         self.remove(entry.key)
         row = Row(entry.key, entry.created, entry.model, entry.url, entry.namespace)
         self._puts += 1
-        kept = _Kept(row, *(packed or self.pack(entry)), entry.issued, self._puts)
+        kept = _Kept(row, *(packed or self.pack(entry)), entry.issued, self._puts, entry.kept_until())
         if kept.size > self._max_size:
             self.dropped += 1
             self.failures["too-large"] += 1
@@ -107,9 +113,34 @@ class MemoryStore(Store):
         self._entries[entry.key] = kept
         self._numbers[kept.number] = entry.key
         self._size += kept.size
+        self._ends_at(kept)
+        self._evict()
+        return True
+
+    def _keep_until(self, entry: Entry, until: float) -> None:
+        kept = self._entries.get(entry.key)
+        if kept is not None and kept.row.created == entry.created and kept.until < until:
+            kept.until = until
+            self._ends_at(kept)
+
+    def _ends_at(self, kept: _Kept) -> None:
+        if kept.until == math.inf:
+            return
+        heapq.heappush(self._ends, (kept.until, kept.number))
+        if len(self._ends) > 2 * len(self._entries) + 100:
+            self._ends = [(each.until, each.number) for each in self._entries.values() if each.until != math.inf]
+            heapq.heapify(self._ends)
+
+    def _evict(self) -> None:
+        """Entries first that need not be kept any more, then the least recently used."""
+        now = time.time()
+        while self._size > self._max_size and self._ends and self._ends[0][0] < now:
+            until, number = heapq.heappop(self._ends)
+            kept = self._entries.get(self._numbers.get(number, ""))
+            if kept is not None and kept.until <= until:
+                self.remove(kept.row.key)
         while self._size > self._max_size and self._entries:
             self.remove(next(iter(self._entries)))
-        return True
 
     def remove(self, key: str, namespace: str = "") -> None:
         kept = self._entries.pop(key, None)

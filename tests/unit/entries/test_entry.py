@@ -219,6 +219,6 @@ def test_repeated_bytes_take_little_room() -> None:
     assert len(LONG.pack_answer()) < len(LONG.body) / 5
 
 
-@pytest.mark.parametrize(("ttl", "expires"), [(60, 61.5), (0, float("inf")), (0.25, 1.75)])
-def test_an_entry_expires_after_its_ttl_or_never(ttl: float, expires: float) -> None:
-    assert replace(PLAIN, ttl=ttl).expires == expires
+@pytest.mark.parametrize(("ttl", "until"), [(60, 61.5), (0, float("inf")), (0.25, 1.75)])
+def test_an_entry_is_fresh_for_its_ttl_or_never(ttl: float, until: float) -> None:
+    assert replace(PLAIN, ttl=ttl).fresh_until == until

@@ -39,15 +39,17 @@ class Exact:
         too_old = self.too_old(exchange, entry)
         if not too_old:
             return Found.stored(entry)
-        usable = too_old == Reason.EXPIRED and time.time() <= entry.expires + settings.stale_if_error
-        return Missed(too_old, stale=entry if usable else None)
+        if too_old != Reason.EXPIRED or time.time() > entry.answers_until(settings.stale_if_error):
+            return Missed(too_old)
+        self._store.keep_stale(entry, settings.stale_if_error)
+        return Missed(too_old, stale=entry)
 
     def too_old(self, exchange: Exchange, entry: Entry) -> str:
         """Why `entry` is not fresh enough for this request, or nothing."""
         max_age = exchange.decided.control.max_age
         if max_age is not None and time.time() - entry.created > max_age and self._settings.mode != "replay":
             return Reason.OLDER_THAN_MAX_AGE
-        return Reason.EXPIRED if time.time() > entry.expires else ""
+        return "" if entry.is_fresh(time.time()) else Reason.EXPIRED
 
     async def _repeated(self, exchange: Exchange, reason: str) -> tuple[Entry | None, str]:
         """What a replay answers after the last answer of a sequence."""

@@ -91,6 +91,15 @@ class Recent:
         results = await self._send([*take_off, ("DEL", entry_name(generation, key))])
         _raise_first(results[-1:])
 
+    async def keep(self, generation: str, key: str, also: Sequence[str | bytes], seconds: int) -> None:
+        """Have an entry, and what has the names `also`, stay for `seconds` at least."""
+        for name in (entry_name(generation, key), *also):
+            left = int(await self._client.execute_command("TTL", name))  # -1: for ever, -2: it is not there
+            if 0 <= left < seconds:
+                await self._client.execute_command("EXPIRE", name, seconds)
+        if self._is_kept:
+            self._tend(generation, seconds)
+
     async def forget(self, generation: str) -> None:
         """The set of a generation that was purged. Who may not remove it leaves it to its time to live."""
         with suppress(ResponseError):

@@ -21,7 +21,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ...entries.entry import BrokenEntry, Entry
+from ...entries.entry import KEEP_EXPIRED, BrokenEntry, Entry
 from ...entries.selection import Selection
 from ..base import Store, StoreError, StoreUnavailable
 from ..browsing import NoSuchPage, Page, rank_of
@@ -232,7 +232,7 @@ class RedisStore(Store):
 
     def put(self, entry: Entry, packed: Packed | None = None) -> bool:
         answer, request = packed or self.pack(entry)
-        expires = max(1, int(entry.ttl + entry.grace)) if entry.ttl else FOR_EVER
+        expires = _seconds_until(entry.kept_until())
         send = partial(self._send_entry, value=joined(answer, request), created=entry.created, expires=expires)
         name = (entry.namespace, entry.key)
         self._reading.pop(name, None)
@@ -251,6 +251,15 @@ class RedisStore(Store):
         await self._recent.put(generation, (created, key), expires, commands)
         if write.packed is not None:
             self._near.put(write.name, write.packed, generation)
+
+    def _keep_until(self, entry: Entry, until: float) -> None:
+        send = partial(self._send_longer, namespace=entry.namespace, key=entry.key, seconds=_seconds_until(until))
+        self._hand_over(Write(send, about=entry.key, issued=entry.issued))
+
+    async def _send_longer(self, write: Write, *, namespace: str, key: str, seconds: int) -> None:
+        if generation := await self._generations.current(namespace, self._token):
+            also = [issued_name(write.issued)] if write.issued else []
+            await self._recent.keep(generation, key, also, seconds)
 
     def _say_unordered(self, error: ResponseError) -> None:
         said = self._state.counted(error)
@@ -383,3 +392,8 @@ class RedisStore(Store):
         """Behind the writes that wait: who gets the lease next shall find the answer."""
         if token := self._leases.drop(key):
             self._hand_over(Write(lambda write: self._leases.give_back(key, token), about=key))
+
+
+def _seconds_until(until: float) -> int:
+    """Seconds that a key lives. What had expired when it was put, an import, stays `KEEP_EXPIRED` too."""
+    return int(min(max(until - time.time(), KEEP_EXPIRED), FOR_EVER))

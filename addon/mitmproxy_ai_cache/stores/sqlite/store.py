@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ...entries.entry import BrokenEntry, Entry
+from ...entries.entry import KEEP_EXPIRED, BrokenEntry, Entry
 from ...entries.selection import Selection
 from ..base import Store, StoreError, StoreUnavailable
 from ..browsing import Page
@@ -180,7 +180,7 @@ class SqliteStore(Store):
             self._lost(1)
             self.remove(entry.key)
             return False
-        expires = entry.expires if entry.ttl else None
+        expires = entry.kept_until() - KEEP_EXPIRED if entry.ttl else None
         issued = entry.issued or None
         row = (entry.key, entry.created, time.time(), expires, size, entry.protocol, entry.model, entry.url)
         return self._thread.hand_over(
@@ -193,6 +193,11 @@ class SqliteStore(Store):
                 entry.namespace,
             )
         )
+
+    def _keep_until(self, entry: Entry, until: float) -> None:
+        if self._writable:
+            sql = "UPDATE entry SET expires = ? WHERE key = ? AND created = ?"  # not one that replaced it meanwhile
+            self._thread.hand_over(Write(sql, (until - KEEP_EXPIRED, entry.key, entry.created)))
 
     def remove(self, key: str, namespace: str = "") -> None:
         self._thread.hand_over(Write("DELETE FROM entry WHERE key = ?", (key,), key))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...entries.entry import KEEP_EXPIRED
 from ..base import StoreError
 from . import file
 from .health import Health
@@ -36,8 +37,6 @@ processes wait for its end."""
 _PAUSE = 0.02
 """Seconds between two transactions: what comes meanwhile is written in one. Each costs some 0.2 ms, in which this
 thread takes turns with the one that answers. Look-ups see what waits."""
-_KEEP_EXPIRED = 86400.0
-"""Seconds an expired entry is kept before it goes ahead of all others."""
 _REMOVE_EXPIRED = "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE expires < ? ORDER BY expires LIMIT ?)"
 _OLDEST = """
     SELECT entry.id, size + ifnull(length(signature), 0) FROM entry LEFT JOIN search ON search.id = entry.id
@@ -346,11 +345,11 @@ class StoreThread:
             self._over_budget = self._evict(connection)
 
     def _evict(self, connection: sqlite3.Connection) -> bool:
-        """Long expired entries first, then the least recently used, down to nine tenths of the budget or
-        `_EVICTED_AT_ONCE` entries. Whether there is still too much."""
+        """Entries first that need not be kept any more, then the least recently used, down to nine tenths of the
+        budget or `_EVICTED_AT_ONCE` entries. Whether there is still too much."""
         if _size(connection) <= self._max_size:
             return False
-        gone = connection.execute(_REMOVE_EXPIRED, (time.time() - _KEEP_EXPIRED, _EVICTED_AT_ONCE)).rowcount
+        gone = connection.execute(_REMOVE_EXPIRED, (time.time() - KEEP_EXPIRED, _EVICTED_AT_ONCE)).rowcount
         surplus = _size(connection) - self._max_size * 9 // 10
         doomed: list[tuple[int]] = []
         newest = connection.execute("SELECT id FROM entry ORDER BY used DESC, id DESC LIMIT 1").fetchone()
