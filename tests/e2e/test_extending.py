@@ -25,21 +25,24 @@ Done = subprocess.CompletedProcess[str]
 Play = Callable[..., Done]
 Listed = Callable[[], list[dict[str, str]]]
 
-HOSTS = ("--set", "ai_cache_hosts=api.acme.example")
 STORE = ("--store", "cassettes:tapes")
-ONLINE = (*HOSTS, "--set", f"scripts={REDIRECT}")
+ONLINE = ("--set", f"scripts={REDIRECT}")
+HOST = ("--set", "ai_cache_hosts=api.acme.example")
+"""What the package says of itself: needed where it is not installed."""
+KEY = "acme-" + "q7Hf2LmZ9xKt4VwBn8RcYs3GdPj6TeUa"
+WEBHOOK = "whk_" + "q7Hf2LmZ9xKt4VwBn8RcYs3G"
 SAYS = "Hello world."
 LARGE = 300_000
 """Characters of a prompt that is read in a worker process."""
 MISSED = 100
 
 CLIENT = """
-import json, sys, urllib.error, urllib.request
+import json, os, sys, urllib.error, urllib.request
+fields = {"content-type": "application/json", "authorization": "Bearer " + os.environ["ACME_API_KEY"]}
 for line in sys.argv[1:]:
     wanted = json.loads(line)
     wanted["prompt"] *= wanted.pop("times", 1)
-    request = urllib.request.Request("https://api.acme.example/v1/talk", json.dumps(wanted).encode(),
-                                     {"content-type": "application/json", "authorization": "Bearer of-acme"})
+    request = urllib.request.Request("https://api.acme.example/v1/talk", json.dumps(wanted).encode(), fields)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             print(answer.headers["x-ai-cache-status"], json.dumps(answer.read().decode()))
@@ -90,12 +93,12 @@ def play(installed: Path, environ: dict[str, str], providers: FakeProviders, tmp
     providers.answer = answer
     (tmp_path / "client.py").write_text(CLIENT)
 
-    def play(*arguments: str, plugged: bool = True, offline: bool = False) -> Done:
+    def play(*arguments: str, plugged: bool = True, offline: bool = False, **more: str) -> Done:
         path = os.pathsep.join([str(ADDON), str(installed)] if plugged else [str(ADDON)])
         command = [str(BIN / "ai-cache"), *arguments]
         return forked.run(
             without_network(*command) if offline else command,
-            env=environ | {"PYTHONPATH": path},
+            env=environ | {"PYTHONPATH": path} | more,
             cwd=tmp_path,
             timeout=120,
         )
@@ -105,14 +108,17 @@ def play(installed: Path, environ: dict[str, str], providers: FakeProviders, tmp
 
 @pytest.fixture
 def record(play: Play) -> Play:
-    return lambda *lines: play("record", "tapes", *ONLINE, "--", sys.executable, "client.py", *lines)
+    """With the key of a developer, which nobody has who replays."""
+    client = ("--", sys.executable, "client.py")
+    return lambda *lines: play("record", "tapes", *ONLINE, *client, *lines, ACME_API_KEY=KEY)
 
 
 @pytest.fixture
 def replay(play: Play) -> Play:
-    def replay(*lines: str, **more: bool) -> Done:
-        command = ("replay", "tapes", *HOSTS, "--", sys.executable, "client.py", *lines)
-        return play(*command, offline=True, **more)
+    def replay(*lines: str, plugged: bool = True) -> Done:
+        command = ("replay", "tapes", *(() if plugged else HOST), "--", sys.executable, "client.py", *lines)
+        by_hand = {} if plugged else {"ACME_API_KEY": "none"}
+        return play(*command, offline=True, plugged=plugged, **by_hand)
 
     return replay
 
@@ -141,6 +147,17 @@ def test_ls_and_show_know_what_it_recognised(record: Play, play: Play, listed: L
     shown = play("show", *STORE, row["key"]).stdout
     assert SAYS in shown
     assert "acme-talk" in shown
+
+
+def test_a_recording_holds_neither_the_key_nor_a_secret_of_the_added_kind(
+    record: Play, replay: Play, tmp_path: Path
+) -> None:
+    telling = asked(f"Post to {WEBHOOK} with {KEY}.")
+    assert record(telling).returncode == 0
+    text = "".join(path.read_text() for path in (tmp_path / "tapes").rglob("*.json"))
+    assert (WEBHOOK in text, KEY in text) == (False, False)
+    assert "Post to REDACTED-acme-webhook with REDACTED-acme-key." in text
+    assert replay(telling).stdout.startswith("HIT")
 
 
 def test_its_last_event_decides_whether_a_stream_is_complete(record: Play, replay: Play) -> None:
@@ -186,4 +203,6 @@ def test_without_the_plugin_a_recording_answers_nothing_but_the_same_request(rec
 
 
 def test_the_doctor_names_what_is_added(play: Play) -> None:
-    assert "acme-ai-cache 1.0 adds acme-talk" in play("doctor", *STORE, "--port", "0", offline=True).stdout
+    said = play("doctor", *STORE, "--port", "0", offline=True).stdout
+    assert "acme-ai-cache 1.0 adds acme-talk" in said
+    assert "acme-ai-cache 1.0 adds acme\n" in said

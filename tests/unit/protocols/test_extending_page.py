@@ -57,4 +57,8 @@ def test_an_error_is_no_answer(call: Call) -> None:
 
 
 def test_the_page_shows_a_package_that_can_be_built() -> None:
-    assert files_of("extending.md").keys() == {"pyproject.toml", "src/acme_ai_cache/__init__.py"}
+    assert files_of("extending.md").keys() == {
+        "pyproject.toml",
+        "src/acme_ai_cache/__init__.py",
+        "src/acme_ai_cache/provider.py",
+    }

@@ -8,5 +8,9 @@ from ..base import Protocol, json_response
 
 class AwsErrors(Protocol):
     def error(self, status: int, code: str, message: str) -> Response:
-        # boto3 shows a message only from `message`, and the code only from this header.
-        return json_response(status, {"message": message}, [("x-amzn-errortype", code)])
+        return aws_error(status, code, message)
+
+
+def aws_error(status: int, code: str, message: str) -> Response:
+    # boto3 shows a message only from `message`, and the code only from this header.
+    return json_response(status, {"message": message}, [("x-amzn-errortype", code)])

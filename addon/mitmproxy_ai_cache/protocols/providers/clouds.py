@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...wire.messages import Response
 from ..base import json_response
+from ..bedrock.errors import aws_error
 from .row import API_KEY, PLACEHOLDER, Key, Provider, Secret, Variable
 
 AWS_KEY_ID = "AKIAAICACHEPLACEHOLD"
@@ -16,10 +17,6 @@ _NOBODY = "00000000-0000-0000-0000-000000000000"
 _VERTEX = ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE")
 _AZURE_OPENAI = frozenset({"AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"})
 _END = rb"(?![A-Za-z0-9])"
-
-
-def _aws_error(status: int, code: str, message: str) -> Response:
-    return json_response(status, {"message": message}, [("x-amzn-errortype", code)])
 
 
 def _google_error(status: int, code: str, message: str) -> Response:
@@ -62,7 +59,7 @@ AWS = Provider(
     *.bedrock-runtime.*.vpce.amazonaws.com
     """,
     domain="amazonaws.com",
-    error=_aws_error,
+    error=aws_error,
     keys=(Key("AWS_BEARER_TOKEN_BEDROCK", hosts="bedrock*.amazonaws.com bedrock*.amazonaws.com.cn bedrock*.api.aws"),),
     variables=(
         Variable("AWS_ACCESS_KEY_ID", AWS_KEY_ID, cloud=True),
