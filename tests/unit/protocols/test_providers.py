@@ -20,6 +20,7 @@ from mitmproxy_ai_cache.counts.pricing import PriceList
 from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.entries.usage import Usage
 from mitmproxy_ai_cache.identity.hosts import ai_hosts, is_side_traffic
+from mitmproxy_ai_cache.identity.identifier import Identifier
 from mitmproxy_ai_cache.identity.isolation import principals
 from mitmproxy_ai_cache.protocols import providers, standard
 from mitmproxy_ai_cache.protocols.providers import PROVIDERS, Provider, Secret, Variable, checks
@@ -234,7 +235,8 @@ def test_the_version_of_the_rules_is_the_same_in_another_process(plugged: Path) 
 
 def test_workers_know_of_plugins(plugged: Path) -> None:
     async def read() -> Request:
-        work = OffLoop(Settings(mode="replay"), standard(), ai_hosts(), pool)
+        settings = Settings(mode="replay")
+        work = OffLoop(settings, Identifier(settings.identity), pool)
         body = b'{"messages": [], "a": "%b %b", "pad": "%b"}' % (TOKEN.encode(), KEY.encode(), b"ab " * LARGE)
         found = await work.read(request(body=body), (b"none",))
         await pool.close()
