@@ -18,7 +18,6 @@ PACKAGE = (
 
 ELSEWHERE = {
     "calls/token_endpoints.py": "answers the log-in servers of clouds, which are no AI hosts, in their own forms",
-    "cassettes/": "what an answer looks like by protocol",
     "cli/credentials.py": "makes the credentials files of Google and AWS",
     "cli/demo/": "shows calls to two providers",
     "cli/doctor.py": "asks one provider whether the network works",
