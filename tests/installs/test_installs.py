@@ -301,14 +301,8 @@ def test_what_patches_mitmproxy_works_with_its_version(install: Install, tmp_pat
         [
             str(tested.bin / "python"),
             *("-m", "pytest", "-q", "-n", "2", "-m", "patches and not soak", "-p", "no:cacheprovider"),
-            *(
-                "-o",
-                f"pythonpath={ROOT / 'tests/support'} {ROOT / 'tests'}",
-                "--rootdir",
-                str(ROOT),
-                "--basetemp",
-                str(tmp_path / "tests"),
-            ),
+            *("-o", f"pythonpath={ROOT / 'tests/support'} {ROOT / 'tests'}"),
+            *("--rootdir", str(ROOT), "--basetemp", str(tmp_path / "tests")),
             *PATCHES,
         ],
         env=environ,
