@@ -82,6 +82,7 @@ def _comparable(entry: Entry) -> Entry:
         entry,
         key="",
         ttl=0.0,
+        grace=0.0,
         created=_seconds(_date(entry.created)),
         first_byte=_thousandth(entry.first_byte),
         total=_thousandth(entry.total),

@@ -62,9 +62,9 @@ _MIGRATIONS: tuple[str, ...] = (
         BEGIN DELETE FROM search WHERE id = old.id; END;
     """,
 )
-"""From version n to n+1. `expires` is `KEEP_EXPIRED` before the time until which an entry is kept. `total` makes the size
-of a million entries known without counting them. `search` is apart from `entry`, for it is read in one go: its rows are
-small."""
+"""From version n to n+1. `expires` is `KEEP_EXPIRED` before the time until which an entry is kept. `total` makes the
+size of a million entries known without counting them. `search` is apart from `entry`, for it is read in one go: its
+rows are small."""
 
 BUSY = 5.0
 """Seconds to wait for a lock of another process."""
