@@ -25,7 +25,6 @@ from ..protocols.base import Call, Ending
 from ..redact import credentials_of
 from ..redact.entries import hidden_url
 from ..stores import Store, StoreError
-from ..stores.cassettes.store import CassetteStore
 from ..wire.body import Body
 from ..wire.messages import Headers, Request, Response
 from ..wire.safe_text import one_line
@@ -73,8 +72,7 @@ class Cache:
         self.sequences = Sequences()
         self.pool = pool or Pool()
         self.off_loop = OffLoop(settings, self.registry, self.hosts, self.pool)
-        if isinstance(store, CassetteStore):
-            store.compose_with(self.off_loop.compose)
+        store.compose_with(self.off_loop.compose)
         self._explainer = Explainer(settings, store, self.off_loop)
         self.keeper = Keeper(settings, store, outcomes, self.sequences, secrets.token_hex(6), self.off_loop)
         self.flights = self.keeper.flights

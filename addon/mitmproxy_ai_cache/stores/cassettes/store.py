@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ from ...entries.selection import Selection
 from ...redact import Pattern
 from ..base import Store, StoreError
 from ..browsing import Page
+from ..capabilities import Settled, StoredFile
 from ..sieve import Packed
 from . import browse
-from .shelf import Settled, Shelf
+from .shelf import Shelf
 
 logger = logging.getLogger("ai-cache")
 
@@ -40,20 +40,6 @@ _LOOK_AGAIN = 1.0
 """Seconds. A miss looks for new files at most so often."""
 
 
-@dataclass(frozen=True, slots=True)
-class CassetteFile:
-    """One file, for a verdict and for `prune`."""
-
-    path: str
-    """Relative to the directory, with `/`."""
-    key: str
-    namespace: str
-    created: float
-    """Unix time of its answer, in seconds."""
-    used: bool
-    """This run was answered from it, or wrote it."""
-
-
 class CassetteStore(Store):
     """`key_of` gives the base key of a recorded request; `rules` changes whenever its keys may.
 
@@ -61,6 +47,7 @@ class CassetteStore(Store):
     """
 
     packs = False
+    checks_recordings = True
 
     def __init__(
         self,
@@ -84,11 +71,10 @@ class CassetteStore(Store):
         self._unsettled = False
         self._complained = False
         self._patterns = patterns
-        self.unwritten: list[str] = []
-        """Which answers were not recorded, for a secret could not be taken out of them, and where it is."""
+        self.as_files = self
 
     def compose_with(self, compose: Compose) -> None:
-        """Have the texts of entries written by `compose`, which is asked in the thread of the store."""
+        """`compose` is asked in the thread of the store."""
         self._shelf.compose = compose
 
     async def open(self) -> None:
@@ -198,10 +184,10 @@ class CassetteStore(Store):
         """The files this run did not ask for."""
         return sorted(self._shelf.rows.copy().keys() - self._shelf.used)
 
-    def files(self) -> list[CassetteFile]:
+    def files(self) -> list[StoredFile]:
         """All files, in order."""
         return [
-            CassetteFile(path, row.key, row.namespace, row.created, path in self._shelf.used)
+            StoredFile(path, row.key, row.namespace, row.created, path in self._shelf.used)
             for path, row in sorted(self._shelf.rows.copy().items())
         ]
 
@@ -216,7 +202,6 @@ class CassetteStore(Store):
         return self.put_recording(entry)
 
     def put_recording(self, entry: Entry, credentials: tuple[Pattern, ...] = ()) -> bool:
-        """The same; `credentials` find what the call was sent with."""
         size = len(entry.body) + len(entry.request)
         if not self._writable or self._worker is None or self._pending_bytes + size > _WAITING:
             self.dropped += 1
@@ -283,11 +268,6 @@ class CassetteStore(Store):
             logger.warning("ai-cache: cannot remove from %s (%s)", self._directory, error)
 
     async def settle(self, namespace: str | None = None, drop: bool = False) -> Settled:
-        """Give new recordings the names of the old ones they replace, so that a diff shows changed files.
-
-        Of one namespace, whose test has ended, or of all. `drop`: what a namespace did not ask for any more goes; only
-        for a run that came to its end. Recordings without a namespace are never dropped.
-        """
         if not self._writable or self._worker is None:
             return Settled()
         try:
