@@ -14,9 +14,9 @@ from ..entries.selection import Selection
 from ..entries.vault import VARIABLE, LockedEntry, Vault, is_sealed
 from ..redact import Pattern
 from ..wire.bounded import BoundedMap
-from .browsing import Page, page_of
 from .capabilities import ListsFiles, Settled
-from .sieve import Packed
+from .filtering import Packed
+from .pages import Page, page_of
 
 logger = logging.getLogger("ai-cache")
 

@@ -16,7 +16,7 @@ from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.identity.hosts import ai_hosts
 from mitmproxy_ai_cache.protocols import standard
 from mitmproxy_ai_cache.stores import MemoryStore
-from mitmproxy_ai_cache.stores.sieve import Packed
+from mitmproxy_ai_cache.stores.filtering import Packed
 
 
 class Watched(MemoryStore):

@@ -35,7 +35,7 @@ _CLAIMED = 60_000_000_000
 """Nanoseconds. A file that is empty for longer was left by a process that died."""
 
 
-class Shelf:
+class CassetteIndex:
     """The files of a directory by key, and what this run has read and written of them."""
 
     def __init__(self, root: Path, key_of: Callable[[Entry], str], rules: str, writable: bool) -> None:
