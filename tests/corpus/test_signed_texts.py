@@ -7,7 +7,7 @@ import random
 import pytest
 
 from corpus.recorded import exchanges, needs_corpus
-from mitmproxy_ai_cache.entries.search_text import Needle, layers
+from mitmproxy_ai_cache.entries.search_text import SearchText, layers
 from mitmproxy_ai_cache.entries.selection import in_url
 from mitmproxy_ai_cache.entries.signature import Asked, signature
 
@@ -25,7 +25,7 @@ def test_no_text_is_excluded_where_it_stands() -> None:
             text = dice.choice(said)
             at = dice.randrange(len(text) + 1)
             wanted = text[at : at + dice.randrange(30)]
-            assert in_url(one.request.url, wanted) or any(Needle(wanted).is_in(body) for body in bodies)
+            assert in_url(one.request.url, wanted) or any(SearchText(wanted).is_in(body) for body in bodies)
             assert Asked(wanted).may_be_in(signed), (one, wanted)
             asked += Asked(wanted).excludes
     assert asked > 1000

@@ -13,7 +13,7 @@ from harness import free_port
 from mitmproxy_ai_cache.entries.selection import EVERYTHING, Selection
 from mitmproxy_ai_cache.entries.vault import Vault
 from mitmproxy_ai_cache.stores import Store, StoreError, for_url
-from mitmproxy_ai_cache.stores.browsing import NoSuchPage
+from mitmproxy_ai_cache.stores.pages import NoSuchPage
 from mitmproxy_ai_cache.stores.redis import walk
 from unit.stores.test_browse import ENTRIES, PLENTY, SELECTIONS, expected, pages
 from valkey import Cluster, Valkey, started

@@ -21,7 +21,6 @@ from ..protocols.base import Call, Ending
 from ..redact import prepare
 from ..redact.entries import hidden_url
 from ..stores import Store
-from ..stores.cassettes.store import CassetteStore
 from ..wire.body import Body
 from ..wire.messages import Headers, Request, Response
 from ..wire.safe_text import one_line
@@ -65,8 +64,7 @@ class Cache:
         self.sequences = Sequences()
         self.pool = pool or Pool()
         self.off_loop = OffLoop(settings, self.identifier, self.pool)
-        if isinstance(store, CassetteStore):
-            store.compose_with(self.off_loop.compose)
+        store.compose_with(self.off_loop.compose)
         self._explainer = Explainer(store, self.off_loop)
         self.storing = Storing(settings, store, outcomes, self.sequences, secrets.token_hex(6), self.off_loop)
         exact = Exact(settings, store, self.storing)

@@ -17,7 +17,6 @@ from ..protocols.base import Answer, Call, Ending, Verdict
 from ..redact import Pattern, credentials_of
 from ..redact.entries import hidden
 from ..stores import Store, StoreError
-from ..stores.cassettes.store import CassetteStore
 from ..wire import content_coding
 from ..wire.field_syntax import FINAL, is_value
 from ..wire.messages import Headers, Request
@@ -179,7 +178,7 @@ class Storing:
 
     async def _record(self, entry: Entry, credentials: tuple[Pattern, ...]) -> bool:
         """Put a recording, unless a secret is left in it; cassettes look at their finished text."""
-        if isinstance(self.store, CassetteStore):
+        if self.store.checks_recordings:
             return self.store.put_recording(entry, credentials)
         leaks = await self._work.leaks(entry, credentials)
         if not leaks:
@@ -245,8 +244,7 @@ class Storing:
     async def settle(self, namespace: str) -> None:
         """A test has passed: its recordings get the names they keep, and what it did not ask for goes."""
         await self.finished()
-        if isinstance(self.store, CassetteStore):
-            await self.store.settle(namespace, drop=True)
+        await self.store.settle(namespace, drop=True)
 
     async def close(self) -> None:
         await self.finished()

@@ -82,6 +82,7 @@ def _comparable(entry: Entry) -> Entry:
         entry,
         key="",
         ttl=0.0,
+        grace=0.0,
         created=_seconds(_date(entry.created)),
         first_byte=_thousandth(entry.first_byte),
         total=_thousandth(entry.total),
@@ -257,9 +258,9 @@ def _check(entry: Entry, text: str) -> None:
     "".join((entry.protocol, entry.model, entry.method, entry.url, entry.namespace, entry.run, entry.issued)).encode()
 
 
-def _place(text: str, needle: str) -> str:
-    """Where `needle` stands last: answers follow their requests."""
-    at = text.rfind(needle)
+def _place(text: str, searched: str) -> str:
+    """Where `searched` stands last: answers follow their requests."""
+    at = text.rfind(searched)
     return f" (line {text.count(chr(10), 0, at) + 1})" if at >= 0 else ""
 
 

@@ -20,7 +20,6 @@ from ..entries.entry import short_key
 from ..explain.shown import printable as readable
 from ..identity.isolation import Isolation
 from ..stores import Store, StoreError
-from ..stores.cassettes.store import CassetteStore
 from ..wire.safe_text import one_line
 from . import project, questions
 from .cassettes import DIRECTORY, default_store
@@ -167,9 +166,9 @@ def _say(asked: Asked, exchange: Exchange, explanation: Sequence[str], place: st
 
 def _files(store: Store, settings: Settings) -> dict[str, str]:
     """The file that answers each key, where recordings are files."""
-    if not isinstance(store, CassetteStore):
+    if store.as_files is None:
         return {}
-    oldest_first = sorted(store.files(), key=lambda file: (-file.created, file.path), reverse=True)
+    oldest_first = sorted(store.as_files.files(), key=lambda file: (-file.created, file.path), reverse=True)
     return {file.key: readable(str(directory_of(settings) / file.path)) for file in oldest_first}
 
 

@@ -15,8 +15,8 @@ from ..configuration.settings import Settings, SettingsError
 from ..configuration.store_of import directory_of, store_of
 from ..explain.shown import printable
 from ..stores import CASSETTES, Store, StoreError
+from ..stores.capabilities import StoredFile
 from ..stores.cassettes.directory import CassetteDirectory
-from ..stores.cassettes.store import CassetteFile, CassetteStore
 from ..wire import units
 from . import cassettes, replaying, run
 from .proxy import StartError, add_options, failed, proxy, settings_of
@@ -94,7 +94,7 @@ async def _prune(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-async def _replayed(arguments: argparse.Namespace, settings: Settings) -> tuple[int, list[CassetteFile]]:
+async def _replayed(arguments: argparse.Namespace, settings: Settings) -> tuple[int, list[StoredFile]]:
     """The exit code of COMMAND or of the verdict on its replay, and all recordings."""
     with run.signals() as forward:
         replaying.check(settings, arguments)
@@ -112,7 +112,7 @@ async def _replayed(arguments: argparse.Namespace, settings: Settings) -> tuple[
     return code or (replaying.FAILED if problems else 0), _files_of(store)
 
 
-async def _files(settings: Settings) -> list[CassetteFile]:
+async def _files(settings: Settings) -> list[StoredFile]:
     """Raises `StoreError`."""
     store = store_of(settings, writable=False)
     await store.open()
@@ -120,11 +120,11 @@ async def _files(settings: Settings) -> list[CassetteFile]:
     return _files_of(store)
 
 
-def _files_of(store: Store | None) -> list[CassetteFile]:
-    return store.files() if isinstance(store, CassetteStore) else []
+def _files_of(store: Store | None) -> list[StoredFile]:
+    return store.as_files.files() if store is not None and store.as_files is not None else []
 
 
-def _doomed(files: Iterable[CassetteFile], after_a_run: bool, older_than: float | None) -> dict[str, str]:
+def _doomed(files: Iterable[StoredFile], after_a_run: bool, older_than: float | None) -> dict[str, str]:
     """The paths to remove, and why. `older_than` in seconds."""
     now = time.time()
     doomed = {}
@@ -149,10 +149,10 @@ async def _remove(settings: Settings, paths: list[str], orphans: Iterable[str]) 
     """Raises `StoreError` where something is still there."""
     directory = directory_of(settings)
     store = store_of(settings, writable=True)
-    assert isinstance(store, CassetteStore)
+    assert store.as_files is not None
     await store.open()
     try:
-        await store.delete(paths)
+        await store.as_files.delete(paths)
     finally:
         await store.close()
     if left := [path for path in paths if (directory / path).exists()]:

@@ -14,7 +14,6 @@ from ..configuration.settings import Settings
 from ..configuration.store_of import directory_of
 from ..counts.stats import Stats
 from ..stores import CASSETTES, Store
-from ..stores.cassettes.store import CassetteStore
 from ..wire import units
 from . import credentials
 from .proxy import StartError
@@ -92,7 +91,7 @@ def verdict(stats: Stats, store: Store | None, arguments: argparse.Namespace) ->
 
 def unrecorded(stats: Stats, store: Store | None) -> list[str]:
     """Why this recording fails its run: what was bought and is not there to be replayed."""
-    secret = [*stats.unwritten, *(store.unwritten if isinstance(store, CassetteStore) else ())]
+    secret = [*stats.unwritten, *(store.unwritten if store is not None else ())]
     lost = stats.kept()[1][Reason.STORE_DROPPED] - len(secret)
     kinds = ", ".join(kind for kind, _ in stats.store_failures.most_common() if kind != "secret")
     problems = [f"{lost} {'answer' if lost == 1 else 'answers'} could not be written ({kinds})"] if lost > 0 else []
@@ -114,15 +113,16 @@ def _of_calls(stats: Stats, min_hits: int) -> Iterator[str]:
 
 
 def _of_files(store: Store | None, arguments: argparse.Namespace) -> Iterator[str]:
-    if not isinstance(store, CassetteStore):
+    stored = store.as_files if store is not None else None
+    if stored is None:
         return
-    for path, reason in sorted(store.problems.items()):
+    for path, reason in sorted(stored.problems.items()):
         yield f"{path} cannot be read: {reason}"
-    if arguments.strict_unused and (unused := store.unused()):
+    if arguments.strict_unused and (unused := stored.unused()):
         yield f"{len(unused)} unused: {_named(unused)}; ai-cache prune removes them"
     if arguments.max_age is not None:
         oldest = time.time() - arguments.max_age
-        old = [file.path for file in store.files() if file.used and file.created < oldest]
+        old = [file.path for file in stored.files() if file.used and file.created < oldest]
         if old:
             yield f"{len(old)} older than {units.human_duration(arguments.max_age)}: {_named(old)}; record them again"
 

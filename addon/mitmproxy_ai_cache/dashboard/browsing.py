@@ -11,7 +11,7 @@ from .. import conversation
 from ..entries.entry import Entry
 from ..entries.selection import Selection, host_of
 from ..redact.entries import hidden_question
-from ..stores.browsing import Page
+from ..stores.pages import Page
 from ..wire import units
 
 ON_A_PAGE = 50

@@ -20,7 +20,7 @@ from ..entries.entry import Entry
 from ..entries.selection import host_of
 from ..redact.entries import hidden, hidden_url
 from ..stores import StoreError
-from ..stores.browsing import NoSuchPage
+from ..stores.pages import NoSuchPage
 from ..wire.messages import Headers, Response
 from . import browsing, guard, overview, purging, rendering, shown, why
 from .guard import Access

@@ -27,7 +27,7 @@ _ESCAPED_BARE = re.compile(rb"\\u00(?:2[0134589aAcCdDeE]|3[0-9aAbBfF]|[457][0-9a
 """One of those escaped all the same, or a backslash."""
 
 
-class Needle:
+class SearchText:
     """`text` as it may stand in a body."""
 
     __slots__ = ("_anchor", "_bare", "_escaped", "_loose", "_plain", "text")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from .entry import Entry
-from .search_text import Needle
+from .search_text import SearchText
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def in_url(url: str, text: str) -> bool:
 
 
 @lru_cache(maxsize=16)
-def needle(text: str) -> Needle:
-    return Needle(text)
+def search_text(text: str) -> SearchText:
+    return SearchText(text)
 
 
 def _mentions(entry: Entry, text: str) -> bool:
-    return in_url(entry.url, text) or any(needle(text).is_in(body) for body in (entry.request, entry.body))
+    return in_url(entry.url, text) or any(search_text(text).is_in(body) for body in (entry.request, entry.body))

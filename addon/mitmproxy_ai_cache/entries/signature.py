@@ -4,7 +4,8 @@ A signature is a Bloom filter with one hash (a bit map) of all fours: of each fo
 searched in. Where a run of bytes stands in it, all fours of the run are in the map.
 
 Texts below JSON's escapes are signed where there is a `\\u`, the only escape that can stand for a character of
-`needle.runs`; all else is found in the bytes as they are. So a signature never says no to what `Needle.is_in` finds.
+`search_text.runs`; all else is found in the bytes as they are. So a signature never says no to what
+`SearchText.is_in` finds.
 """
 
 from __future__ import annotations

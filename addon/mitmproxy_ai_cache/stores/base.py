@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import cached_property
 
+from ..cassettes.leaks import Compose
 from ..entries.entry import BrokenEntry, Entry
 from ..entries.selection import Selection
 from ..entries.vault import VARIABLE, LockedEntry, Vault, is_sealed
+from ..redact import Pattern
 from ..wire.bounded import BoundedMap
-from .browsing import Page, page_of
-from .sieve import Packed
+from .capabilities import ListsFiles, Settled
+from .filtering import Packed
+from .pages import Page, page_of
 
 logger = logging.getLogger("ai-cache")
 
@@ -49,6 +52,10 @@ class Store(ABC):
     """Whether `purge` takes one write, however much is kept."""
     dropped = 0
     """Writes that were given up: the queue was full, or the disk was."""
+    checks_recordings = False
+    """Whether `put_recording` looks for secrets itself, in what it writes."""
+    as_files: ListsFiles | None = None
+    """The same store, where its entries are files."""
     vault: Vault | None = None
     """Encrypts what is stored."""
     _said_locked = False
@@ -63,6 +70,11 @@ class Store(ABC):
     def _kept_longer(self) -> BoundedMap[tuple[str, str], float]:
         """Until when entries stay that were written with a shorter `stale_if_error`."""
         return BoundedMap(_REMEMBERED)
+
+    @cached_property
+    def unwritten(self) -> list[str]:
+        """Which answers were not recorded, for a secret could not be taken out of them, and where it is."""
+        return []
 
     @property
     def works(self) -> bool:
@@ -189,6 +201,23 @@ class Store(ABC):
         async for entry in self.entries():
             if entry.namespace == namespace:
                 self.remove(entry.key, namespace)
+
+    # Recordings
+
+    def compose_with(self, compose: Compose) -> None:  # noqa: B027 nothing to do where entries are no texts
+        """Have the texts of entries written by `compose`. It may be called in any thread."""
+
+    def put_recording(self, entry: Entry, credentials: tuple[Pattern, ...] = ()) -> bool:
+        """Put an entry that is recorded; `credentials` find what its call was sent with. Returns as `put` does."""
+        return self.put(entry)
+
+    async def settle(self, namespace: str | None = None, drop: bool = False) -> Settled:
+        """Give new recordings the names of the old ones they replace, so that a diff shows changed files.
+
+        Of one namespace, whose test has ended, or of all. `drop`: what a namespace did not ask for any more goes; only
+        for a run that came to its end. Recordings without a namespace are never dropped.
+        """
+        return Settled()
 
     async def flushed(self, deadline: float = 5.0) -> None:
         """Wait till what is queued now is written or given up, for at most `deadline` seconds."""

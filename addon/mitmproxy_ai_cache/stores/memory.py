@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from ..entries.entry import BrokenEntry, Entry
 from ..entries.selection import Selection
 from .base import Store
-from .browsing import Page, meant, number_of
-from .sieve import Packed, Row, Search, Sieve
+from .filtering import EntryFilter, Packed, Row, Search
+from .pages import Page, meant, number_of
 
 _SLICE = 0.001
 """Seconds of search before others get their turn."""
@@ -83,7 +83,7 @@ class MemoryStore(Store):
 
     async def browse(self, selection: Selection, after: str = "", limit: int = 50, deadline: float = 0.8) -> Page:
         """The entry that was put last comes first."""
-        search = Search(Sieve(meant(selection), self.vault), limit)
+        search = Search(EntryFilter(meant(selection), self.vault), limit)
         until = time.monotonic() + deadline
         turn = time.monotonic() + _SLICE
         numbers = list(self._numbers)

@@ -15,7 +15,7 @@ from mitmproxy_ai_cache.counts.stats import Stats
 from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.identity.identifier import Identifier
 from mitmproxy_ai_cache.stores import MemoryStore
-from mitmproxy_ai_cache.stores.sieve import Packed
+from mitmproxy_ai_cache.stores.filtering import Packed
 
 
 class Watched(MemoryStore):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mitmproxy_ai_cache.entries.search_text import Needle, unescaped
+from mitmproxy_ai_cache.entries.search_text import SearchText, unescaped
 
 BODY = (
     rb'{"a":"K\u00f6ln am Rhein \ud83d\uDE00 a\/b <\u003c> \"x\" end\n","b":"{\"c\":\"M\\u00fcnchen\"}","d":"\u0041bc"}'
@@ -32,12 +32,12 @@ THERE = ["Köln am Rhein", "\U0001f600 a", "a/b", "<<>", '"x"', "end\n", '"c":"M
 
 @pytest.mark.parametrize("text", THERE)
 def test_text_is_seen_through_the_escapes_of_json(text: str) -> None:
-    assert Needle(text).is_in(BODY)
+    assert SearchText(text).is_in(BODY)
 
 
 @pytest.mark.parametrize("text", ["KÖLN", "Koln", "end\t", "a//b", '"y"', "\U0001f601", "abc"])
 def test_what_is_not_there_is_not_found(text: str) -> None:
-    assert not Needle(text).is_in(BODY)
+    assert not SearchText(text).is_in(BODY)
 
 
 PIECES = st.sampled_from(
@@ -53,7 +53,7 @@ def test_the_quick_way_says_what_the_exact_way_says(text: str, around: str, laye
     for _ in range(layers):
         said = json.dumps({"content": said}, ensure_ascii=ascii_only)
     for body in (said.encode(), around.encode()):
-        assert Needle(text).is_in(body) == slowly(body, text)
+        assert SearchText(text).is_in(body) == slowly(body, text)
 
 
 @given(st.text(max_size=5), st.text(max_size=40), st.integers(0, 3))
@@ -61,7 +61,7 @@ def test_any_text_is_found_by_the_quick_way_too(text: str, before: str, layers: 
     said = before + text
     for _ in range(layers):
         said = re.sub(r"[^\w ]|[a-c]", lambda match: _escaped(match[0]), said)
-    assert Needle(text).is_in(said.encode("utf-8", "replace")) or "\ufffd" in text
+    assert SearchText(text).is_in(said.encode("utf-8", "replace")) or "\ufffd" in text
 
 
 def _escaped(character: str) -> str:
@@ -75,7 +75,7 @@ def test_long_bodies_without_it_take_no_time(text: str) -> None:
     """Milliseconds for a megabyte that is full of escapes; to undo them takes a second."""
     words = ["hello", "w\u00f6rld", "\\" * 63, "\n", '"', "<tag>", "\u672c"]
     body = json.dumps(json.dumps(random.Random(1).choices(words, k=60_000))).encode()
-    needle = Needle(text + "!")
+    searched = SearchText(text + "!")
     began = time.process_time()
-    assert not needle.is_in(body)
+    assert not searched.is_in(body)
     assert time.process_time() - began < 0.2

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mitmproxy_ai_cache.entries.search_text import Needle
+from mitmproxy_ai_cache.entries.search_text import SearchText
 from mitmproxy_ai_cache.entries.selection import in_url
 from mitmproxy_ai_cache.entries.signature import UNKNOWN, Asked, signature
 
@@ -85,7 +85,7 @@ def test_it_never_excludes_what_is_there(
     body = junk + write(before + text + behind) + junk
     bodies = (b"", body) if answered else (body, b"")
     for asked in {text, text[:4], text[1:], text[-5:], body.decode("utf-8", "replace")[2:9]}:
-        if Needle(asked).is_in(body):
+        if SearchText(asked).is_in(body):
             assert Asked(asked).may_be_in(signature(URL, bodies))
 
 
@@ -94,7 +94,7 @@ def test_bytes_of_any_kind_are_found_by_what_they_say(body: bytes, data: st.Data
     said = body.decode("utf-8", "replace")
     at = data.draw(st.integers(0, len(said)))
     text = said[at : at + data.draw(st.integers(0, 9))]
-    assert Needle(text).is_in(body)
+    assert SearchText(text).is_in(body)
     assert Asked(text).may_be_in(signature("", (body, b"")))
 
 

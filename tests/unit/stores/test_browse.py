@@ -21,8 +21,8 @@ from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.entries.selection import EVERYTHING, Selection
 from mitmproxy_ai_cache.entries.vault import Vault
 from mitmproxy_ai_cache.stores import Store, StoreError, for_url
-from mitmproxy_ai_cache.stores.browsing import NoSuchPage, Page, page_of
 from mitmproxy_ai_cache.stores.cassettes.store import CassetteStore
+from mitmproxy_ai_cache.stores.pages import NoSuchPage, Page, page_of
 from mitmproxy_ai_cache.stores.sqlite import thread as sqlite_thread
 from unit.stores.test_cassette_store import key_of
 
@@ -171,7 +171,7 @@ def test_pages_in_a_row_hold_each_entry_once(kind: str, limit: int, tmp_path: Pa
 
 
 def test_where_the_time_ends_the_next_page_goes_on(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mitmproxy_ai_cache.stores.sqlite.browse._SLICE", 0.0)
+    monkeypatch.setattr("mitmproxy_ai_cache.stores.sqlite.sqlite_pages._SLICE", 0.0)
 
     async def steps(store: Store) -> None:
         found = await pages(store, Selection(contains="Köln? 1"), 50, deadline=0.0005)

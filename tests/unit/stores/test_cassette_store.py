@@ -102,6 +102,15 @@ async def test_what_is_put_is_found_at_once_and_in_the_next_run(tmp_path: Path) 
 
 
 @runs
+async def test_an_answer_is_recorded_also_where_stale_if_error_is_set(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        store.put(replace(recording("Hello"), ttl=60.0, grace=3600.0))
+        await store.flushed()
+        assert not store.failures
+    assert list(tree(tmp_path)) == ["default/openai-chat-gpt-4o-t1-1.json"]
+
+
+@runs
 async def test_the_index_spares_reading_and_is_not_believed_when_rules_or_files_change(
     tmp_path: Path,
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitmproxy_ai_cache.stores.browsing import NoSuchPage
+from mitmproxy_ai_cache.stores.pages import NoSuchPage
 from mitmproxy_ai_cache.stores.redis.recent import LAST_KEY
 from mitmproxy_ai_cache.stores.redis.walk import NEWEST, Place, is_place, place_in
 

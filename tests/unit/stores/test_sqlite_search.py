@@ -18,10 +18,10 @@ from mitmproxy_ai_cache.entries.entry import Entry
 from mitmproxy_ai_cache.entries.selection import Selection
 from mitmproxy_ai_cache.entries.vault import Vault
 from mitmproxy_ai_cache.stores import SqliteStore
-from mitmproxy_ai_cache.stores.browsing import Page
-from mitmproxy_ai_cache.stores.sieve import Sieve
-from mitmproxy_ai_cache.stores.sqlite import browse as sqlite_browse
+from mitmproxy_ai_cache.stores.filtering import EntryFilter
+from mitmproxy_ai_cache.stores.pages import Page
 from mitmproxy_ai_cache.stores.sqlite import file as sqlite_file
+from mitmproxy_ai_cache.stores.sqlite import sqlite_pages
 from mitmproxy_ai_cache.stores.sqlite import thread as sqlite_thread
 from mitmproxy_ai_cache.stores.sqlite.search import UNKNOWN_RUN, Signer
 from unit.stores.test_browse import signed
@@ -92,13 +92,13 @@ def keys(page: Page) -> list[str]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys of entries whose bodies were looked at."""
     seen: list[str] = []
-    takes_bytes = Sieve.takes_bytes
+    takes_bytes = EntryFilter.takes_bytes
 
-    def watched(self: Sieve, row: Any, *packed: bytes) -> bool:
+    def watched(self: EntryFilter, row: Any, *packed: bytes) -> bool:
         seen.append(row.key)
         return takes_bytes(self, row, *packed)
 
-    monkeypatch.setattr(Sieve, "takes_bytes", watched)
+    monkeypatch.setattr(EntryFilter, "takes_bytes", watched)
     return seen
 
 
@@ -387,6 +387,6 @@ def test_nothing_is_signed_while_somebody_searches(path: Path, monkeypatch: pyte
 
 def test_a_page_begins_without_a_walk_through_all_entries(path: Path) -> None:
     put(path, entry(1))
-    plan = [row[-1] for row in rows(path, f"EXPLAIN QUERY PLAN {sqlite_browse._ENDS}")]
+    plan = [row[-1] for row in rows(path, f"EXPLAIN QUERY PLAN {sqlite_pages._ENDS}")]
     assert plan
     assert not [step for step in plan if step.startswith("SCAN entry")]

@@ -16,7 +16,7 @@ from ...configuration.settings import Settings
 from ...entries.entry import Entry
 from ...identity.isolation import Isolation
 from ...stores import Store
-from ...stores.sieve import Packed
+from ...stores.filtering import Packed
 from .exchanges import Recorded
 
 _JUDGED_IN = 60.0

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,11 @@ from ...entries.entry import Entry
 from ...entries.selection import Selection
 from ...redact import Pattern
 from ..base import Store, StoreError
-from ..browsing import Page
-from ..sieve import Packed
-from . import browse
-from .shelf import Settled, Shelf
+from ..capabilities import Settled, StoredFile
+from ..filtering import Packed
+from ..pages import Page
+from . import cassette_pages
+from .cassette_index import CassetteIndex
 
 logger = logging.getLogger("ai-cache")
 
@@ -40,20 +40,6 @@ _LOOK_AGAIN = 1.0
 """Seconds. A miss looks for new files at most so often."""
 
 
-@dataclass(frozen=True, slots=True)
-class CassetteFile:
-    """One file, for a verdict and for `prune`."""
-
-    path: str
-    """Relative to the directory, with `/`."""
-    key: str
-    namespace: str
-    created: float
-    """Unix time of its answer, in seconds."""
-    used: bool
-    """This run was answered from it, or wrote it."""
-
-
 class CassetteStore(Store):
     """`key_of` gives the base key of a recorded request; `rules` changes whenever its keys may.
 
@@ -61,6 +47,7 @@ class CassetteStore(Store):
     """
 
     packs = False
+    checks_recordings = True
 
     def __init__(
         self,
@@ -74,7 +61,7 @@ class CassetteStore(Store):
         self.url = url
         self._directory = directory
         self._writable = writable
-        self._shelf = Shelf(directory, key_of, rules, writable)
+        self._index = CassetteIndex(directory, key_of, rules, writable)
         self._worker: ThreadPoolExecutor | None = None
         self._pending: dict[str, Entry] = {}
         self._pending_bytes = 0
@@ -84,12 +71,11 @@ class CassetteStore(Store):
         self._unsettled = False
         self._complained = False
         self._patterns = patterns
-        self.unwritten: list[str] = []
-        """Which answers were not recorded, for a secret could not be taken out of them, and where it is."""
+        self.as_files = self
 
     def compose_with(self, compose: Compose) -> None:
-        """Have the texts of entries written by `compose`, which is asked in the thread of the store."""
-        self._shelf.compose = compose
+        """`compose` is asked in the thread of the store."""
+        self._index.compose = compose
 
     async def open(self) -> None:
         try:
@@ -98,7 +84,7 @@ class CassetteStore(Store):
             elif not self._directory.is_dir():
                 raise StoreError(f"there is no directory {self._directory}; record first with ai_cache_mode=record")
             self._worker = ThreadPoolExecutor(1, thread_name_prefix="ai-cache cassettes")
-            await self._in_thread(self._shelf.load)
+            await self._in_thread(self._index.load)
         except OSError as error:
             raise StoreError(f"cannot read {self._directory}: {error.strerror or error}") from error
         self._looked = time.monotonic()
@@ -110,14 +96,14 @@ class CassetteStore(Store):
         if waiting := self._pending.get(key):
             return waiting
         for attempt in range(3):
-            paths = self._shelf.paths.get(key)
+            paths = self._index.paths.get(key)
             if not paths and (attempt or not await self._look_again()):
                 return None
-            paths = paths or self._shelf.paths.get(key, ())
+            paths = paths or self._index.paths.get(key, ())
             for path in paths[:1]:
                 if (entry := await self._entry(path)) is not None:
-                    if path not in self._shelf.used:
-                        self._submit(self._shelf.use, path)
+                    if path not in self._index.used:
+                        self._submit(self._index.use, path)
                     return entry
         return None
 
@@ -128,21 +114,21 @@ class CassetteStore(Store):
     async def _entry(self, path: str) -> Entry | None:
         """What the file says now. None, and the tables are mended, where it has changed or cannot be read."""
         try:
-            stat = self._shelf.directory.stat(path)
+            stat = self._index.directory.stat(path)
             near = self._near.get(path)
             if near is not None and near[0] == stat:
                 self._near.move_to_end(path)
                 return near[1]
-            read = partial(self._shelf.entry, path, request=False)
+            read = partial(self._index.entry, path, request=False)
             entry = read() if stat[0] < _IN_THREAD_FROM else await asyncio.to_thread(read)
         except BrokenCassette as error:
             self.failures["broken-entry"] += 1
-            await self._in_thread(self._shelf.broken, path, error)
+            await self._in_thread(self._index.broken, path, error)
             return None
         except OSError:
             entry = None
         if entry is None:
-            await self._in_thread(self._shelf.reread, path)
+            await self._in_thread(self._index.reread, path)
             return None
         self._keep_near(path, stat, entry)
         return entry
@@ -162,29 +148,29 @@ class CassetteStore(Store):
             return False
         self._looked = time.monotonic()
         try:
-            await self._in_thread(self._shelf.rescan)
+            await self._in_thread(self._index.rescan)
         except OSError as error:
             raise StoreError(f"cannot read {self._directory}: {error.strerror or error}") from error
         return True
 
     async def count(self) -> int:
-        return len(self._shelf.paths)
+        return len(self._index.paths)
 
     async def entries(self) -> AsyncIterator[Entry]:
         await self.flushed()
-        for path in list(self._shelf.rows):
+        for path in list(self._index.rows):
             if (entry := await self._whole(path)) is not None:
                 yield entry
 
     async def browse(self, selection: Selection, after: str = "", limit: int = 50, deadline: float = 0.8) -> Page:
         await self.flushed(deadline)
-        first = [paths[0] for paths in self._shelf.paths.copy().values() if paths]
-        rows = [(path, row) for path in first if (row := self._shelf.rows.get(path)) is not None]
-        return await browse.page(rows, self._whole, selection, after, limit, deadline)
+        first = [paths[0] for paths in self._index.paths.copy().values() if paths]
+        rows = [(path, row) for path in first if (row := self._index.rows.get(path)) is not None]
+        return await cassette_pages.page(rows, self._whole, selection, after, limit, deadline)
 
     async def _whole(self, path: str) -> Entry | None:
         with suppress(OSError, BrokenCassette):
-            return await asyncio.to_thread(self._shelf.entry, path, request=True)
+            return await asyncio.to_thread(self._index.entry, path, request=True)
         return None
 
     # What the run used
@@ -192,23 +178,23 @@ class CassetteStore(Store):
     @property
     def used(self) -> frozenset[str]:
         """The files this run was answered from or wrote, as they are named now."""
-        return frozenset(self._shelf.used)
+        return frozenset(self._index.used)
 
     def unused(self) -> list[str]:
         """The files this run did not ask for."""
-        return sorted(self._shelf.rows.copy().keys() - self._shelf.used)
+        return sorted(self._index.rows.copy().keys() - self._index.used)
 
-    def files(self) -> list[CassetteFile]:
+    def files(self) -> list[StoredFile]:
         """All files, in order."""
         return [
-            CassetteFile(path, row.key, row.namespace, row.created, path in self._shelf.used)
-            for path, row in sorted(self._shelf.rows.copy().items())
+            StoredFile(path, row.key, row.namespace, row.created, path in self._index.used)
+            for path, row in sorted(self._index.rows.copy().items())
         ]
 
     @property
     def problems(self) -> dict[str, str]:
         """Why files are left out, by path."""
-        return dict(self._shelf.problems)
+        return dict(self._index.problems)
 
     # Writing
 
@@ -216,7 +202,6 @@ class CassetteStore(Store):
         return self.put_recording(entry)
 
     def put_recording(self, entry: Entry, credentials: tuple[Pattern, ...] = ()) -> bool:
-        """The same; `credentials` find what the call was sent with."""
         size = len(entry.body) + len(entry.request)
         if not self._writable or self._worker is None or self._pending_bytes + size > _WAITING:
             self.dropped += 1
@@ -230,7 +215,7 @@ class CassetteStore(Store):
 
     def _write(self, entry: Entry, size: int, credentials: tuple[Pattern, ...]) -> None:
         try:
-            self._shelf.put(entry, (*self._patterns, *credentials))
+            self._index.put(entry, (*self._patterns, *credentials))
             self._complained = False
         except HoldsSecret as error:
             self.dropped += 1
@@ -255,17 +240,17 @@ class CassetteStore(Store):
     def remove(self, key: str, namespace: str = "") -> None:
         if self._writable:
             self._pending.pop(key, None)
-            self._submit(self._remove_paths, self._shelf.paths.pop(key, ()), key)
+            self._submit(self._remove_paths, self._index.paths.pop(key, ()), key)
 
     def remove_issuer(self, issued: str) -> None:
-        rows = self._shelf.rows.copy()
+        rows = self._index.rows.copy()
         waiting = [entry.key for entry in self._pending.copy().values() if entry.issued == issued]
         for key in {*waiting, *(row.key for row in rows.values() if row.issued == issued)} if issued else ():
             self.remove(key)
 
     async def purge(self, namespace: str) -> None:
         keys = [entry.key for entry in self._pending.copy().values() if entry.namespace == namespace]
-        for key in {*keys, *(row.key for row in self._shelf.rows.copy().values() if row.namespace == namespace)}:
+        for key in {*keys, *(row.key for row in self._index.rows.copy().values() if row.namespace == namespace)}:
             self.remove(key)
         await self.flushed()
 
@@ -273,25 +258,20 @@ class CassetteStore(Store):
         """Remove these files, and the parts that only they named: for `prune`."""
         if self._writable:
             await self._in_thread(self._remove_paths, tuple(paths), "")
-            await self._in_thread(self._shelf.clear_parts)
+            await self._in_thread(self._index.clear_parts)
 
     def _remove_paths(self, paths: tuple[str, ...], key: str) -> None:
         try:
-            self._shelf.remove({*paths, *self._shelf.paths.get(key, ())})
+            self._index.remove({*paths, *self._index.paths.get(key, ())})
         except OSError as error:
             self.failures["disk"] += 1
             logger.warning("ai-cache: cannot remove from %s (%s)", self._directory, error)
 
     async def settle(self, namespace: str | None = None, drop: bool = False) -> Settled:
-        """Give new recordings the names of the old ones they replace, so that a diff shows changed files.
-
-        Of one namespace, whose test has ended, or of all. `drop`: what a namespace did not ask for any more goes; only
-        for a run that came to its end. Recordings without a namespace are never dropped.
-        """
         if not self._writable or self._worker is None:
             return Settled()
         try:
-            settled: Settled = await self._in_thread(self._shelf.settle, namespace, drop)
+            settled: Settled = await self._in_thread(self._index.settle, namespace, drop)
         except OSError as error:
             self.failures["disk"] += 1
             logger.warning("ai-cache: the recordings in %s keep their new names (%s)", self._directory, error)
@@ -311,8 +291,8 @@ class CassetteStore(Store):
             await self.flushed(deadline)
             if self._unsettled:
                 await self.settle()
-            await self._in_thread(self._shelf.directory.end_notes)
-            await self._in_thread(self._shelf.write_index)
+            await self._in_thread(self._index.directory.end_notes)
+            await self._in_thread(self._index.write_index)
         worker, self._worker = self._worker, None
         worker.shutdown(wait=False)
 

@@ -4,7 +4,7 @@
 
 An entry is written before its member and removed after it, so that an entry without a member is rare: its process died
 in between, its user may not write sorted sets, it is older than these sets, or the server has evicted the set. Such
-entries come last in a list (browse.py). A member without an entry is no harm: the server evicts and expires
+entries come last in a list (redis_pages.py). A member without an entry is no harm: the server evicts and expires
 entries without telling us, and whoever meets their members removes them.
 """
 

@@ -24,10 +24,9 @@ from redis.exceptions import ResponseError
 from ...entries.entry import KEEP_EXPIRED, BrokenEntry, Entry
 from ...entries.selection import Selection
 from ..base import Store, StoreError, StoreUnavailable
-from ..browsing import NoSuchPage, Page, rank_of
-from ..sieve import Packed
+from ..filtering import Packed
+from ..pages import NoSuchPage, Page, rank_of
 from . import client
-from .browse import RedisBrowser
 from .client import CONNECT, CONNECTIONS, WRITE
 from .errors import answered
 from .generations import Generations, generation_name, new_token
@@ -37,6 +36,7 @@ from .namespaces import Namespaces
 from .near import NearCache
 from .reads import RedisReads
 from .recent import Command, Recent
+from .redis_pages import RedisBrowser
 from .server_state import ServerState
 from .url import parse
 from .values import RedisValues

@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from ...entries.entry import BrokenEntry, peek_head
 from ...entries.vault import Vault
-from ..sieve import Row
+from ..filtering import Row
 from .client import Client
 from .names import key_of, parts
 

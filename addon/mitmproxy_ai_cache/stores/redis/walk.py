@@ -11,8 +11,8 @@ from functools import partial
 from ...entries.entry import BrokenEntry
 from ...entries.selection import Selection
 from ...entries.vault import Vault
-from ..browsing import place_of
-from ..sieve import Row, Search, Unpack
+from ..filtering import Row, Search, Unpack
+from ..pages import place_of
 from .names import entry_name, parts
 from .recent import LAST_KEY, Member, Recent
 from .values import RedisValues, Value, row_of
@@ -142,7 +142,7 @@ class RedisWalk:
             return [(row_of(name, value, self._vault), value) for name, value in zip(names, values, strict=True)]
         rows = await self._values.rows(names, self._vault)
         wanted = [
-            n for n, row in zip(names, rows, strict=True) if isinstance(row, Row) and self._search.sieve.takes_row(row)
+            n for n, row in zip(names, rows, strict=True) if isinstance(row, Row) and self._search.filter.takes_row(row)
         ]
         found: dict[str, Value] = {}
         for at in range(0, len(wanted), _LEAST):

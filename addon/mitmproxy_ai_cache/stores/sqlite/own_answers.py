@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...entries.entry import Entry
-from ..sieve import Packed
+from ..filtering import Packed
 from .store import SqliteStore
 
 

@@ -20,11 +20,11 @@ from typing import Any
 from ...entries.entry import KEEP_EXPIRED, BrokenEntry, Entry
 from ...entries.selection import Selection
 from ..base import Store, StoreError, StoreUnavailable
-from ..browsing import Page
-from ..sieve import Packed
+from ..filtering import Packed
+from ..pages import Page
 from . import file
-from .browse import SqliteBrowser
 from .health import Health
+from .sqlite_pages import SqliteBrowser
 from .thread import StoreThread, Write
 
 _INSERT = """

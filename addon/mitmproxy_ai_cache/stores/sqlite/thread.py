@@ -345,8 +345,8 @@ class StoreThread:
             self._over_budget = self._evict(connection)
 
     def _evict(self, connection: sqlite3.Connection) -> bool:
-        """Entries first that need not be kept any more, then the least recently used, down to nine tenths of the
-        budget or `_EVICTED_AT_ONCE` entries. Whether there is still too much."""
+        """What need not be kept any more goes first, then the least recently used, down to nine tenths of the budget
+        or `_EVICTED_AT_ONCE` entries. Whether there is still too much."""
         if _size(connection) <= self._max_size:
             return False
         gone = connection.execute(_REMOVE_EXPIRED, (time.time() - KEEP_EXPIRED, _EVICTED_AT_ONCE)).rowcount

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ...cassettes import file, index, json_text, names, parts, similar
@@ -23,6 +23,7 @@ from ...redact import Pattern
 from ...system import foreign_files
 from ...system.places import cache_directory, is_nowhere
 from ...wire.safe_text import one_line
+from ..capabilities import Settled
 from .directory import NO_FILE, CassetteDirectory
 
 logger = logging.getLogger("ai-cache")
@@ -34,16 +35,7 @@ _CLAIMED = 60_000_000_000
 """Nanoseconds. A file that is empty for longer was left by a process that died."""
 
 
-@dataclass(slots=True)
-class Settled:
-    """What `settle` did: paths by what a pull request will show."""
-
-    modified: list[str] = field(default_factory=list)
-    added: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-
-
-class Shelf:
+class CassetteIndex:
     """The files of a directory by key, and what this run has read and written of them."""
 
     def __init__(self, root: Path, key_of: Callable[[Entry], str], rules: str, writable: bool) -> None:

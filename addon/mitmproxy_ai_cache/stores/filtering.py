@@ -10,9 +10,9 @@ from typing import NamedTuple
 import orjson
 
 from ..entries.entry import BrokenEntry, Entry, peek_answer, peek_request
-from ..entries.selection import Selection, host_in, in_url, needle
+from ..entries.selection import Selection, host_in, in_url, search_text
 from ..entries.vault import VARIABLE, LockedEntry, Vault, is_sealed
-from .browsing import Page
+from .pages import Page
 
 _PAGE = 64 << 20
 """Bytes of bodies after which a page ends early."""
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     namespace: str
 
 
-class Sieve:
+class EntryFilter:
     """Used by one thread at a time. What passes it is unpacked, and asked by the selection itself."""
 
     def __init__(self, selection: Selection, vault: Vault | None) -> None:
@@ -41,7 +41,7 @@ class Sieve:
         self._vault = vault
         self._model = _glob(selection.model)
         self._host = _glob(selection.host and selection.host.lower())
-        self._contains = None if selection.contains is None else needle(selection.contains)
+        self._contains = None if selection.contains is None else search_text(selection.contains)
         self._run = None if selection.run is None else b'"run":' + orjson.dumps(sayable(selection.run))
         self.takes = selection.matches
         self._asks_bytes = not (selection.run is None and selection.contains is None)
@@ -77,10 +77,10 @@ class Sieve:
 class Search:
     """What one page has found so far, in the order of what it looks at."""
 
-    def __init__(self, sieve: Sieve, limit: int) -> None:
+    def __init__(self, filter: EntryFilter, limit: int) -> None:
         self.found: list[Entry] = []
         self.searched = self.unreadable = 0
-        self.sieve = sieve
+        self.filter = filter
         self._limit = max(limit, 1)
         self._size = 0
 
@@ -96,15 +96,15 @@ class Search:
     def look_at(self, row: Row, packed: Callable[[], Packed | None], unpack: Unpack) -> None:
         """`packed` reads answer and request, where they are needed; None where they are gone meanwhile."""
         try:
-            if not self.sieve.takes_row(row) or (bodies := packed()) is None:
+            if not self.filter.takes_row(row) or (bodies := packed()) is None:
                 return
-            if self.sieve.takes_bytes(row, *bodies):
+            if self.filter.takes_bytes(row, *bodies):
                 self.take(unpack(row.key, *bodies))
         except (BrokenEntry, TypeError):
             self.unreadable += 1
 
     def take(self, entry: Entry) -> None:
-        if self.sieve.takes(entry):
+        if self.filter.takes(entry):
             self.found.append(entry)
             self._size += len(entry.body) + len(entry.request)
 

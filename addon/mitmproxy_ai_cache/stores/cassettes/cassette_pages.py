@@ -11,9 +11,9 @@ from operator import itemgetter
 from ...cassettes.index import Row
 from ...entries.entry import Entry
 from ...entries.selection import Selection
-from .. import sieve
-from ..browsing import Page, Rank, meant, place_of
-from ..sieve import Search, Sieve
+from .. import filtering
+from ..filtering import EntryFilter, Search
+from ..pages import Page, Rank, meant, place_of
 
 Read = Callable[[str], Awaitable[Entry | None]]
 """The entry of a path with its request, or None where the file cannot be read."""
@@ -25,13 +25,13 @@ async def page(
     """`rows` are the paths that answer. Raises `NoSuchPage`."""
     until = time.monotonic() + deadline
     selection = meant(selection)
-    known = Sieve(replace(selection, model=None, host=None, run=None, contains=None), None)
-    search = Search(Sieve(selection, None), limit)
+    known = EntryFilter(replace(selection, model=None, host=None, run=None, contains=None), None)
+    search = Search(EntryFilter(selection, None), limit)
     ranked = sorted(((_rank(row), path) for path, row in rows), key=itemgetter(0))
     for place in range(bisect_right(ranked, place_of(after), key=itemgetter(0)) if after else 0, len(ranked)):
         (rank, path), last = ranked[place], place + 1 == len(ranked)
         search.searched += 1
-        if known.takes_row(sieve.Row(rank[1], -rank[0], "", "", rank[2])):
+        if known.takes_row(filtering.Row(rank[1], -rank[0], "", "", rank[2])):
             entry = await read(path)
             if entry is None:
                 search.unreadable += 1

@@ -22,8 +22,8 @@ from ...entries.selection import Selection
 from ...entries.signature import Asked
 from ...entries.vault import Vault
 from ..base import StoreError, StoreUnavailable
-from ..browsing import Page, meant, number_of, rank_of
-from ..sieve import Packed, Row, Search, Sieve, Unpack, sayable
+from ..filtering import EntryFilter, Packed, Row, Search, Unpack, sayable
+from ..pages import Page, meant, number_of, rank_of
 from . import file
 from .search import UNKNOWN_RUN, last_signed
 
@@ -63,7 +63,7 @@ class SqliteBrowser:
         self, selection: Selection, vault: Vault | None, after: str, limit: int, deadline: float, gone: Collection[str]
     ) -> Page:
         """`gone` are namespaces that are not looked at. Raises `StoreError`, `NoSuchPage`."""
-        search = Search(Sieve(meant(selection), vault), limit)
+        search = Search(EntryFilter(meant(selection), vault), limit)
         signed = None if vault is not None else _Signed.of(selection)  # what is encrypted is never signed
         scan = _Scan(selection, search, number_of(after) if after else _BEYOND, gone, self._unpack, signed)
         until = time.monotonic() + deadline
@@ -76,7 +76,7 @@ class SqliteBrowser:
     async def find(self, prefix: str, limit: int, gone: Collection[str]) -> list[Entry]:
         """Raises `StoreError`."""
         selection = Selection(key=prefix)
-        search = Search(Sieve(selection, None), limit)
+        search = Search(EntryFilter(selection, None), limit)
         scan = _Scan(selection, search, _BEYOND, gone, self._unpack)
         async with self._connected(scan):
             await self._in_thread(scan.by_key, sayable(prefix))

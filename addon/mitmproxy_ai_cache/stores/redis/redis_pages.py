@@ -21,8 +21,8 @@ from redis.exceptions import ResponseError
 from ...entries.entry import BrokenEntry
 from ...entries.selection import Selection
 from ...entries.vault import Vault
-from ..browsing import NO_PAGE, NoSuchPage, Page, meant, number_of
-from ..sieve import Row, Search, Sieve, Unpack
+from ..filtering import EntryFilter, Row, Search, Unpack
+from ..pages import NO_PAGE, NoSuchPage, Page, meant, number_of
 from .names import generation_of, key_of, parts
 from .namespaces import Namespaces
 from .recent import Member, Recent
@@ -97,7 +97,7 @@ class RedisBrowser:
     async def page(self, selection: Selection, vault: Vault | None, after: str, limit: int, deadline: float) -> Page:
         """Where the time ends the page may be empty, and its `next` goes on. Raises `NoSuchPage`."""
         until = time.monotonic() + deadline
-        search = Search(Sieve(meant(selection), vault), limit)
+        search = Search(EntryFilter(meant(selection), vault), limit)
         if is_place(after):
             place = await self._walk(search, selection, vault, place_in(after), until)
             if place is not None:
@@ -229,7 +229,7 @@ class RedisBrowser:
                 created, name, model, url, namespace = listed[at]
                 row = Row(key_of(name), -created, model, url, namespace)
                 place = at + 1
-                if search.sieve.takes_row(row):
+                if search.filter.takes_row(row):
                     chunk.append((at, row))
                 if len(chunk) == _BODIES:
                     break
