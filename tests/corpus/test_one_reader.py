@@ -18,7 +18,17 @@ from corpus.test_cassettes import entry_of
 from mitmproxy_ai_cache import conversation
 from mitmproxy_ai_cache.cassettes import file
 from mitmproxy_ai_cache.cli.show import head
-from mitmproxy_ai_cache.conversation import Answered, Media, Other, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+from mitmproxy_ai_cache.conversation import (
+    AnswerParts,
+    Media,
+    Other,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from mitmproxy_ai_cache.conversation.text import conversation_lines
 from mitmproxy_ai_cache.dashboard import rendering, shown
 from mitmproxy_ai_cache.entries.entry import Entry
@@ -30,7 +40,7 @@ type Said = list[tuple[str, Any]]
 
 
 @functools.cache
-def read() -> tuple[tuple[Entry, Answered, dict[str, Any] | None], ...]:
+def read() -> tuple[tuple[Entry, AnswerParts, dict[str, Any] | None], ...]:
     """Each exchange as an entry, what is read in its answer, and the member `answer` of its cassette."""
     found = []
     for exchange in exchanges():
@@ -67,7 +77,7 @@ def value_of(text: str) -> Any:
         return text
 
 
-def of_conversation(told: Answered) -> Said:
+def of_conversation(told: AnswerParts) -> Said:
     said: Said = []
     for message in told.messages:
         if message.role == "error":

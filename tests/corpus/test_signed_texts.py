@@ -9,7 +9,7 @@ import pytest
 from corpus.recorded import exchanges, needs_corpus
 from mitmproxy_ai_cache.entries.search_text import SearchText, layers
 from mitmproxy_ai_cache.entries.selection import in_url
-from mitmproxy_ai_cache.entries.signature import Asked, signature
+from mitmproxy_ai_cache.entries.signature import WantedText, signature
 
 pytestmark = [needs_corpus, pytest.mark.thorough]
 
@@ -26,8 +26,8 @@ def test_no_text_is_excluded_where_it_stands() -> None:
             at = dice.randrange(len(text) + 1)
             wanted = text[at : at + dice.randrange(30)]
             assert in_url(one.request.url, wanted) or any(SearchText(wanted).is_in(body) for body in bodies)
-            assert Asked(wanted).may_be_in(signed), (one, wanted)
-            asked += Asked(wanted).excludes
+            assert WantedText(wanted).may_be_in(signed), (one, wanted)
+            asked += WantedText(wanted).excludes
     assert asked > 1000
 
 
@@ -39,5 +39,5 @@ def test_few_entries_are_read_for_a_text_that_is_nowhere() -> None:
         ("qzxvwk", 0.06),
         ("日本語学", 0.01),
     ):
-        may_be_in = sum(map(Asked(text).may_be_in, signed))
+        may_be_in = sum(map(WantedText(text).may_be_in, signed))
         assert may_be_in <= most * len(signed), text

@@ -10,7 +10,7 @@ from ..identity.isolation import Isolation
 from ..protocols.base import Call
 from ..stores import Store
 from .exchange import Exchange
-from .workers import OffLoop, Shelf
+from .workers import OffLoop, Recordings
 
 logger = logging.getLogger("ai-cache")
 
@@ -24,7 +24,7 @@ class Explainer:
     def __init__(self, store: Store, work: OffLoop) -> None:
         self._store = store
         self._work = work
-        self._recorded: Shelf | None = None
+        self._recorded: Recordings | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def lines(self, exchange: Exchange, call: Call, isolation: Isolation) -> list[str]:
@@ -35,7 +35,7 @@ class Explainer:
         try:
             async with asyncio.timeout(_TIME), self._one_at_a_time:
                 if self._recorded is None:
-                    self._recorded = self._work.shelf([entry async for entry in self._store.entries()])
+                    self._recorded = self._work.recordings([entry async for entry in self._store.entries()])
                 miss = Miss(exchange.request, call, exchange.namespace, exchange.key, exchange.reason)
                 return lines(await self._recorded.explain(miss))
         except Exception as error:

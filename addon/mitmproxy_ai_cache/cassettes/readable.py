@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from .. import conversation
 from ..conversation import (
-    Answered,
+    AnswerParts,
     Audio,
     Media,
     Message,
@@ -41,7 +41,7 @@ def readable(entry: Entry) -> Json:
     return shown(conversation.answer(entry), entry)
 
 
-def shown(told: Answered, entry: Entry) -> Json:
+def shown(told: AnswerParts, entry: Entry) -> Json:
     """The same of what was read already."""
     if told.as_is:
         return None

@@ -6,7 +6,7 @@ so each shape is understood once.
 
 from __future__ import annotations
 
-from .answered import Answered
+from .answers import AnswerParts
 from .entries import about, answer, in_words, of, question
 from .values import (
     Audio,
@@ -27,7 +27,7 @@ from .values import (
 )
 
 __all__ = [
-    "Answered",
+    "AnswerParts",
     "Audio",
     "Conversation",
     "File",

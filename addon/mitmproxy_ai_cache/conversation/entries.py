@@ -10,12 +10,12 @@ from ..entries.entry import Entry
 from ..wire import body as bodies
 from ..wire.framing import FRAMINGS, Event, Framing, tag_of
 from ..wire.messages import Headers, Request
-from . import answered, asked
-from .answered import Answered
-from .asked import Asked
+from . import answers, requests
+from .answers import AnswerParts
 from .joined import join
 from .media import of_bytes, typed
 from .reading import MAX_BYTES, Json, Unread, amount, as_json, clean, cut, load, one_line
+from .requests import RequestParts
 from .values import (
     Audio,
     Conversation,
@@ -50,7 +50,7 @@ def of(entry: Entry) -> Conversation:
     try:
         sent = _asked(entry)
     except Exception as error:  # a stranger's body must not hide the rest of the entry
-        sent = Asked((("model", clean(entry.model)),), (), (Message("user", _unread(error, entry.request)),))
+        sent = RequestParts((("model", clean(entry.model)),), (), (Message("user", _unread(error, entry.request)),))
     got = answer(entry)
     question = _question(sent.messages) or clean(f"{entry.method} {entry.url}")
     return Conversation(
@@ -65,12 +65,12 @@ def of(entry: Entry) -> Conversation:
     )
 
 
-def answer(entry: Entry) -> Answered:
+def answer(entry: Entry) -> AnswerParts:
     """What was answered, as `of` says it; the request is not looked at. Never raises."""
     try:
         return _answered(entry)
     except Exception as error:
-        return Answered((Message("assistant", _unread(error, entry.body)),), as_is=True)
+        return AnswerParts((Message("assistant", _unread(error, entry.body)),), as_is=True)
 
 
 def question(entry: Entry) -> str:
@@ -84,30 +84,30 @@ def _unread(error: Exception, data: bytes) -> tuple[Part, ...]:
     return Other("unread", why), Text(cut(data[: _BEGIN * 4].decode("utf-8", "replace"), _BEGIN))
 
 
-def _asked(entry: Entry) -> Asked:
+def _asked(entry: Entry) -> RequestParts:
     content_type = Headers(entry.request_headers).get("content-type")
     data = entry.request
     if not data:
-        return Asked((("model", clean(entry.model)),) if entry.model else ())
+        return RequestParts((("model", clean(entry.model)),) if entry.model else ())
     if content_type.lower().startswith("multipart/"):
         headers = Headers([("content-type", content_type)])
         form = bodies.read(Request("POST", "https", "", 443, "/", headers=headers, body=data), MAX_BYTES)
         if form.parts:
-            return asked.read_form(form.parts, entry.model)
+            return requests.read_form(form.parts, entry.model)
     try:
-        return asked.read(load(data), entry.model)
+        return requests.read(load(data), entry.model)
     except Unread:
         if data.lstrip()[:1] in (b"{", b"["):
             raise
     part = _raw(data, content_type)
-    return Asked((("model", clean(entry.model)),) if entry.model else (), messages=(Message("user", (part,)),))
+    return RequestParts((("model", clean(entry.model)),) if entry.model else (), messages=(Message("user", (part,)),))
 
 
-def _answered(entry: Entry) -> Answered:
+def _answered(entry: Entry) -> AnswerParts:
     content_type = Headers(entry.headers).get("content-type")
     data = entry.body
     if not data:
-        return Answered()
+        return AnswerParts()
     tag = entry.format if entry.format in FRAMINGS or entry.format == "raw" else tag_of(content_type, data)
     value: Json = None
     left_out: tuple[Part, ...] = ()
@@ -123,15 +123,15 @@ def _answered(entry: Entry) -> Answered:
                 raise
             part = _raw(data, content_type)
             role = "error" if entry.status >= 400 else "assistant"
-            return Answered((Message(role, (part,)),), as_is=isinstance(part, Text))
+            return AnswerParts((Message(role, (part,)),), as_is=isinstance(part, Text))
         if isinstance(value, list) and any(isinstance(item, dict) and "candidates" in item for item in value[:3]):
             value = join([Event("", b"", item) for item in value[:_MAX_LINES]])
     if entry.status >= 400:
-        return Answered(tuple(answered.error(value)))
-    got = answered.read(value)
+        return AnswerParts(tuple(answers.error(value)))
+    got = answers.read(value)
     said = got.messages or (Message("assistant", (_left(value),)),)
     said = (*said, Message("system", left_out)) if left_out else said
-    return Answered(said, got.finish, got.usage, as_is=not got.messages)
+    return AnswerParts(said, got.finish, got.usage, as_is=not got.messages)
 
 
 def _left(value: Json) -> Part:

@@ -7,7 +7,7 @@ from ..calls.workers import Pool
 from ..configuration.settings import Settings
 from ..identity.isolation import Isolation
 from ..stores import Store
-from .recent_calls import asked_of
+from .recent_calls import missed_request_of
 from .stats import Stats
 
 
@@ -24,5 +24,5 @@ class CountedCache(Cache):
     ) -> None:
         self.stats = stats or Stats(store.failures, lambda: store.dropped)
         self.stats.json_lines = settings.log_format == "json"
-        self.stats.recent.keep = lambda exchange: asked_of(exchange, settings, self.isolation)
+        self.stats.recent.keep = lambda exchange: missed_request_of(exchange, settings, self.isolation)
         super().__init__(settings, store, isolation, self.stats, pool)

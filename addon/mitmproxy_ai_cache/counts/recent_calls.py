@@ -56,7 +56,7 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class MissedRequest:
     """The request of a call that missed, without credentials, as its explanation needs it."""
 
     request: Request
@@ -82,10 +82,10 @@ class Recent:
         """The newest is the last."""
         self.count = 0
         """All calls there were; the number of the newest."""
-        self.keep: Callable[[Exchange], Asked | None] = lambda exchange: None
+        self.keep: Callable[[Exchange], MissedRequest | None] = lambda exchange: None
         self.began = time.time()
         self._counts: deque[Count] = deque(maxlen=_STEPS)
-        self._asked: OrderedDict[int, Asked] = OrderedDict()
+        self._missed: OrderedDict[int, MissedRequest] = OrderedDict()
         self._size = 0
 
     def add(self, exchange: Exchange, note: str = "", tokens: int = 0) -> None:
@@ -126,9 +126,9 @@ class Recent:
     def call(self, number: int) -> Seen | None:
         return next((seen for seen in self.calls if seen.number == number), None)
 
-    def asked(self, number: int) -> Asked | None:
+    def missed_request(self, number: int) -> MissedRequest | None:
         """The request of a call that missed, while it is remembered."""
-        return self._asked.get(number)
+        return self._missed.get(number)
 
     def over_time(self, now: float, steps: int, width: int) -> list[Count]:
         """`steps` counts that end now, the oldest first, each of `width` times `STEP` seconds."""
@@ -142,11 +142,11 @@ class Recent:
                 found[place].others += count.others
         return found
 
-    def _remember(self, number: int, asked: Asked) -> None:
-        self._asked[number] = asked
+    def _remember(self, number: int, asked: MissedRequest) -> None:
+        self._missed[number] = asked
         self._size += len(asked.request.body or b"")
-        while len(self._asked) > SHOWN or self._size > _ALL:
-            _, gone = self._asked.popitem(last=False)
+        while len(self._missed) > SHOWN or self._size > _ALL:
+            _, gone = self._missed.popitem(last=False)
             self._size -= len(gone.request.body or b"")
 
 
@@ -154,7 +154,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "\u2026"
 
 
-def asked_of(exchange: Exchange, settings: Settings, isolation: Isolation) -> Asked | None:
+def missed_request_of(exchange: Exchange, settings: Settings, isolation: Isolation) -> MissedRequest | None:
     """What of a request its explanation needs: no field that does not count, no credential. None where it is large, or
     where entries are kept apart."""
     call, request = exchange.call, exchange.request
@@ -177,4 +177,4 @@ def asked_of(exchange: Exchange, settings: Settings, isolation: Isolation) -> As
         call.body.raw,
         authority=request.authority,
     )
-    return Asked(slim, exchange.namespace)
+    return MissedRequest(slim, exchange.namespace)

@@ -155,7 +155,7 @@ class Site:
 
     async def _call(self, cache: CountedCache, number: int) -> Response:
         recent = cache.stats.recent
-        seen, asked = recent.call(number), recent.asked(number)
+        seen, asked = recent.call(number), recent.missed_request(number)
         if seen is None:
             raise NotShown(404, "This call is no longer remembered: only the last 200 are.")
         found, compared, trouble = None, 0, ""

@@ -7,7 +7,7 @@ import glob
 from dataclasses import replace
 
 from ..counts.counted import CountedCache
-from ..counts.recent_calls import Asked
+from ..counts.recent_calls import MissedRequest
 from ..entries.entry import Entry
 from ..entries.selection import Selection
 from ..explain import Explanation, Miss
@@ -21,7 +21,9 @@ _TIME = 2.0
 """Seconds that reading them may take."""
 
 
-async def explanation(cache: CountedCache, asked: Asked, key: str, reason: str, at: float) -> tuple[Explanation, int]:
+async def explanation(
+    cache: CountedCache, asked: MissedRequest, key: str, reason: str, at: float
+) -> tuple[Explanation, int]:
     """Of the call that asked for `key` at `at` (Unix time), and with how many entries it was compared.
 
     Shows parts of what others asked: not where entries are kept apart. Raises `StoreError`.
@@ -30,14 +32,14 @@ async def explanation(cache: CountedCache, asked: Asked, key: str, reason: str, 
     if not entries:
         entries = await _entries(cache, key, Selection(before=at))
     miss = Miss(asked.request, None, asked.namespace, key, reason)
-    shelf = cache.off_loop.shelf(entries)
+    recordings = cache.off_loop.recordings(entries)
     try:
-        return await shelf.explain(miss), len(entries)
+        return await recordings.explain(miss), len(entries)
     finally:
-        await shelf.close()
+        await recordings.close()
 
 
-def shown_request(cache: CountedCache, asked: Asked) -> Raw:
+def shown_request(cache: CountedCache, asked: MissedRequest) -> Raw:
     """The body of a request as a page shows it."""
     return raw("request", redact(asked.request.body or b"", cache.settings.redact).data)
 

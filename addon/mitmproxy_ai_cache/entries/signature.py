@@ -95,7 +95,7 @@ def _folded(places: int, bits: int) -> bytes:
     return places.to_bytes((1 << bits) // 8, "little")
 
 
-class Asked:
+class WantedText:
     """A text that is looked for, as signatures are asked for it."""
 
     def __init__(self, text: str) -> None:

@@ -101,13 +101,13 @@ class Commands:
 
 async def _reasons(cache: CountedCache, flow: http.HTTPFlow) -> list[str]:
     from ..calls import reasons
-    from ..counts.recent_calls import Asked
+    from ..counts.recent_calls import MissedRequest
     from ..dashboard import why  # with what the status page is made of: only where somebody asks
 
     seen = flow.metadata[METADATA]
     found = [f"{seen['status']}: {reasons.sentence(seen['status'], seen['reason'])}"]
     if reasons.is_compared(seen["reason"]) and cache.isolation.kind == "none":
-        asked = Asked(bridge.request_from(flow, ""), seen["namespace"])
+        asked = MissedRequest(bridge.request_from(flow, ""), seen["namespace"])
         at = flow.request.timestamp_start
         try:
             explanation, _ = await why.explanation(cache, asked, seen["key"], seen["reason"], at)

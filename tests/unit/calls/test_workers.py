@@ -171,18 +171,18 @@ def test_a_worker_explains_as_a_thread_does_and_remembers_what_it_was_given() ->
     async def compare(cache: CountedCache) -> None:
         call = cache.identifier.read(sent).call
         miss = Miss(sent, call, "n", "b" * 64, "no-entry")
-        shelf = cache.off_loop.shelf([_entry(recorded)])
+        recordings = cache.off_loop.recordings([_entry(recorded)])
         expected = Recorded([_entry(recorded)], cache.identifier).explain(miss)
         assert expected.differences
-        assert await shelf.explain(miss) == expected
-        assert shelf._pool is not None  # it was long, so a worker did it
-        (first,) = shelf._pool.pids
-        assert await shelf.explain(miss) == expected
+        assert await recordings.explain(miss) == expected
+        assert recordings._pool is not None  # it was long, so a worker did it
+        (first,) = recordings._pool.pids
+        assert await recordings.explain(miss) == expected
         os.kill(first, signal.SIGKILL)
         with pytest.raises(ProcessLookupError):
             while True:
                 _reap(first)
-        assert await shelf.explain(miss) == expected  # by another, which is told everything anew
+        assert await recordings.explain(miss) == expected  # by another, which is told everything anew
 
     with_cache(settings, compare)
 

@@ -22,14 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.calls.token_endpoints import TOKEN, token_answer
-from mitmproxy_ai_cache.cli.credentials import (
-    AWS_FILE,
-    GOOGLE_FILE,
-    aws_profiles,
-    files,
-    placeholders,
-    project_of,
-)
+from mitmproxy_ai_cache.cli.credentials import AWS_FILE, GOOGLE_FILE, aws_profiles, files, placeholders, project_of
 from mitmproxy_ai_cache.identity.isolation import aws_account
 from mitmproxy_ai_cache.protocols.providers import PLACEHOLDER
 from mitmproxy_ai_cache.protocols.providers.clouds import AWS_KEY_ID, AWS_SECRET

@@ -107,7 +107,7 @@ def test_where_entries_are_kept_apart_no_request_is_remembered(page_of: Callable
     page = page_of(isolation="credential")
     page.call("a question of somebody")
     assert page.cache is not None
-    assert page.cache.stats.recent.asked(1) is None
+    assert page.cache.stats.recent.missed_request(1) is None
     text = page.text("/calls/1")
     assert "a question of somebody" not in text
     assert "requests are not remembered" in text

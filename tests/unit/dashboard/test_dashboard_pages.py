@@ -120,7 +120,7 @@ def test_a_miss_is_explained_by_what_was_stored_when_it_came(page: Page) -> None
 def test_what_is_remembered_of_a_request_is_without_its_credentials(page: Page) -> None:
     page.call("one")
     assert page.cache is not None
-    asked = page.cache.stats.recent.asked(1)
+    asked = page.cache.stats.recent.missed_request(1)
     assert asked is not None
     assert "sk-of-somebody" not in repr(asked)
     assert "sk-of-somebody" not in page.text("/calls/1")
@@ -130,16 +130,16 @@ def test_requests_are_remembered_within_bounds(page: Page) -> None:
     page.call("x" * (1 << 20))
     assert page.cache is not None
     recent = page.cache.stats.recent
-    assert recent.asked(1) is None
+    assert recent.missed_request(1) is None
     for number in range(40):
         page.call(f"{number}" + "y" * 1_000_000)
-    assert recent.asked(41) is not None
-    assert recent.asked(2) is None
+    assert recent.missed_request(41) is not None
+    assert recent.missed_request(2) is None
     assert recent._size <= 32 << 20
     for number in range(SHOWN):
         page.call(str(number))
-    assert len(recent.calls) == len(recent._asked) == SHOWN
-    assert recent._size == sum(len(asked.request.body or b"") for asked in recent._asked.values())
+    assert len(recent.calls) == len(recent._missed) == SHOWN
+    assert recent._size == sum(len(asked.request.body or b"") for asked in recent._missed.values())
 
 
 def test_counts_over_time_hold_every_call() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mitmproxy_ai_cache.entries.search_text import SearchText
 from mitmproxy_ai_cache.entries.selection import in_url
-from mitmproxy_ai_cache.entries.signature import UNKNOWN, Asked, signature
+from mitmproxy_ai_cache.entries.signature import UNKNOWN, WantedText, signature
 
 URL = "https://api.openai.com/v1/chat/completions"
 
@@ -86,7 +86,7 @@ def test_it_never_excludes_what_is_there(
     bodies = (b"", body) if answered else (body, b"")
     for asked in {text, text[:4], text[1:], text[-5:], body.decode("utf-8", "replace")[2:9]}:
         if SearchText(asked).is_in(body):
-            assert Asked(asked).may_be_in(signature(URL, bodies))
+            assert WantedText(asked).may_be_in(signature(URL, bodies))
 
 
 @given(st.binary(max_size=40), st.data())
@@ -95,21 +95,21 @@ def test_bytes_of_any_kind_are_found_by_what_they_say(body: bytes, data: st.Data
     at = data.draw(st.integers(0, len(said)))
     text = said[at : at + data.draw(st.integers(0, 9))]
     assert SearchText(text).is_in(body)
-    assert Asked(text).may_be_in(signature("", (body, b"")))
+    assert WantedText(text).may_be_in(signature("", (body, b"")))
 
 
 @given(st.integers(0, 9000), st.integers(4, 9))
 def test_text_at_the_edge_of_what_is_signed_in_one_go_is_found(at: int, length: int) -> None:
     body = random.Random(1).randbytes(9000).translate(bytes(97 + number % 26 for number in range(256)))
-    assert Asked(body[at : at + length].decode()).may_be_in(signature("", (body,)))
+    assert WantedText(body[at : at + length].decode()).may_be_in(signature("", (body,)))
 
 
 @pytest.mark.parametrize("text", ["openai", "a b/c", "a%20b", "Köln"])
 def test_the_url_is_signed_as_it_is_and_decoded(text: str) -> None:
     url = "https://api.openai.com/a%20b/c/K%C3%B6ln"
     assert in_url(url, text)
-    assert Asked(text).may_be_in(signature(url, ()))
-    assert not Asked("nowhere near").may_be_in(signature(url, ()))
+    assert WantedText(text).may_be_in(signature(url, ()))
+    assert not WantedText("nowhere near").may_be_in(signature(url, ()))
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_the_url_is_signed_as_it_is_and_decoded(text: str) -> None:
     ],
 )
 def test_only_runs_of_four_bytes_exclude(text: str, excludes: bool) -> None:
-    assert Asked(text).excludes == excludes
-    assert Asked(text).may_be_in(signature(URL, (b"{}",))) != excludes
+    assert WantedText(text).excludes == excludes
+    assert WantedText(text).may_be_in(signature(URL, (b"{}",))) != excludes
 
 
 WORDS = ["the", "weather", "answer", "model", "is", "of", "in", "and", "that", "there", "have", "with", "from"]
@@ -141,7 +141,7 @@ def test_it_excludes_nearly_all_that_is_not_there(write: Writer, size: int) -> N
     words = WORDS + ["".join(dice.choices("aeiounrst", k=6)) for _ in range(500)] + ["Zürich", "日本語", "\n", '"']
     signed = [signature(URL, (write(" ".join(dice.choices(words, k=size))),)) for _ in range(20)]
     texts = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyzé", k=8)) for _ in range(100)]
-    assert sum(Asked(text).may_be_in(one) for text in texts for one in signed) <= 60
+    assert sum(WantedText(text).may_be_in(one) for text in texts for one in signed) <= 60
     assert max(map(len, signed)) <= size * 6
 
 
@@ -152,7 +152,7 @@ def test_a_signature_grows_with_what_is_said_not_with_how_often() -> None:
 
 def test_what_is_very_large_is_not_signed() -> None:
     assert signature("", (bytes(1 << 20), bytes((1 << 20) + 1))) == UNKNOWN
-    assert Asked("anything").may_be_in(UNKNOWN)
+    assert WantedText("anything").may_be_in(UNKNOWN)
 
 
 def test_it_lets_others_run_meanwhile() -> None:

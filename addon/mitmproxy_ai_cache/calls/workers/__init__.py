@@ -48,7 +48,7 @@ class OffLoop:
         self._protocols = identifier.registry.by_name
         self._rules = ""
         self._named: set[str] = set()
-        self._shelves = 0
+        self._numbered = 0
         normalize = settings.key_rules.normalize
         self.redact = settings.redact
         self.risky_redact = not all(is_cheap(one.regex) for one in settings.redact)
@@ -145,9 +145,9 @@ class OffLoop:
 
     # A miss
 
-    def shelf(self, entries: list[Entry]) -> Shelf:
-        self._shelves += 1
-        return Shelf(self, entries, self._identifier, f"{id(self):x}-{self._shelves}")
+    def recordings(self, entries: list[Entry]) -> Recordings:
+        self._numbered += 1
+        return Recordings(self, entries, self._identifier, f"{id(self):x}-{self._numbered}")
 
     async def _do(self, job: str, said: dict[str, Any], blobs: Sequence[bytes], pool: Pool | None = None) -> Any:
         try:
@@ -182,7 +182,7 @@ class OffLoop:
         return f"ai_cache_redact {found.kind}={found.regex.pattern.decode('utf-8', 'replace')}"
 
 
-class Shelf:
+class Recordings:
     """Recorded requests that misses are compared with."""
 
     def __init__(self, work: OffLoop, entries: list[Entry], identifier: Identifier, name: str) -> None:
@@ -206,7 +206,7 @@ class Shelf:
         """In a worker of its own, which remembers the entries."""
         self._pool = self._pool or self._work._pool.another()
         said: dict[str, Any] = {
-            "shelf": self._name,
+            "recordings": self._name,
             "request": wire.request_out(miss.request),
             "namespace": miss.namespace,
             "key": miss.key,

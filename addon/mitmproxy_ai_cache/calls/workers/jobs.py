@@ -81,7 +81,7 @@ def _with_body(said: Head, before: bytes, after: bytes) -> Result:
     return (said, []) if after == before else ({**said, CHANGED: 0}, [after])
 
 
-class _Shelf:
+class _Last:
     """The recorded requests of the last question: the next one mostly asks about the same."""
 
     name: str = ""
@@ -94,15 +94,15 @@ def _explain(head: Head, blobs: list[bytes]) -> Result:
         sent, recorded = blobs[0], blobs[1:]
         hide = partial(hidden_request, patterns=rules.settings.redact)
         entries = [wire.entry_in(said, data) for said, data in zip(head["entries"], recorded, strict=True)]
-        _Shelf.name, _Shelf.recorded = head["shelf"], Recorded(entries, rules.identifier, hide)
-    elif _Shelf.name == head["shelf"]:
+        _Last.name, _Last.recorded = head["recordings"], Recorded(entries, rules.identifier, hide)
+    elif _Last.name == head["recordings"]:
         sent = blobs[0]
     else:
         return {"unknown": True}, []
-    assert _Shelf.recorded is not None
+    assert _Last.recorded is not None
     request = wire.request_in(head["request"], sent)
     miss = Miss(request, None, head["namespace"], head["key"], head["reason"])
-    return {"explanation": wire.explanation_out(_Shelf.recorded.explain(miss))}, []
+    return {"explanation": wire.explanation_out(_Last.recorded.explain(miss))}, []
 
 
 def _compose(head: Head, blobs: list[bytes]) -> Result:

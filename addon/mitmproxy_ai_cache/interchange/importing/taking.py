@@ -47,9 +47,9 @@ class Taker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._shelf = _Shelf()
+        self._store = _ImportStore()
         self._outcome = _Outcome()
-        self._cache = Cache(settings, self._shelf, settings.isolate or Isolation("none"), self._outcome)
+        self._cache = Cache(settings, self._store, settings.isolate or Isolation("none"), self._outcome)
 
     async def take(self, recorded: Recorded) -> Taken:
         exchange = await self._cache.begin(Exchange(recorded.request))
@@ -62,11 +62,11 @@ class Taker:
             return Taken(reason=f"not complete: {reason}")
         when = recorded.when if recorded.when is not None and recorded.when > 0 else time.time()
         replaces = exchange.reason == Reason.RECORDED_ANEW
-        self._shelf.last[entry.key] = replace(entry, body=b"", request=b"")
+        self._store.last[entry.key] = replace(entry, body=b"", request=b"")
         return Taken(replace(entry, created=when, first_byte=0.0, total=recorded.seconds), replaces=replaces)
 
     async def _judged(self, exchange: Exchange, recorded: Recorded) -> tuple[Entry | None, str]:
-        self._shelf.kept = None
+        self._store.kept = None
         judged = self._outcome.expected()
         watched = self._cache.storing.watch(exchange, recorded.status, recorded.headers) is not None
         large = len(recorded.body) > self._settings.max_body
@@ -76,7 +76,7 @@ class Taker:
             reason = await asyncio.wait_for(judged, _JUDGED_IN)
         except TimeoutError:
             reason = Reason.UNJUDGEABLE
-        return self._shelf.kept, reason
+        return self._store.kept, reason
 
 
 class _Outcome(Outcomes):
@@ -93,7 +93,7 @@ class _Outcome(Outcomes):
             self._judged.set_result(kept)
 
 
-class _Shelf(Store):
+class _ImportStore(Store):
     """Holds the entry that was just made, and of every key the last one without its bodies."""
 
     url = "import:"

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...entries.entry import Entry
 from ...entries.selection import Selection
-from ...entries.signature import Asked
+from ...entries.signature import WantedText
 from ...entries.vault import Vault
 from ..base import StoreError, StoreUnavailable
 from ..filtering import EntryFilter, Packed, Row, Search, Unpack, sayable
@@ -225,7 +225,7 @@ class _Scan:
 class _Signed:
     """What the table `search` is asked for a selection."""
 
-    def __init__(self, run: str | None, text: Asked | None, conditions: dict[str, object]) -> None:
+    def __init__(self, run: str | None, text: WantedText | None, conditions: dict[str, object]) -> None:
         self.may_be_in: Callable[[bytes], bool] = text.may_be_in if text is not None else lambda signature: True
         where = list(conditions) if run is None else ["run IN (?, ?)", *conditions]
         joined = " CROSS JOIN entry ON entry.id = search.id" if conditions else ""  # in this order
@@ -236,7 +236,7 @@ class _Signed:
     @classmethod
     def of(cls, selection: Selection) -> _Signed | None:
         """None where it can exclude nothing."""
-        text = None if selection.contains is None else Asked(selection.contains)
+        text = None if selection.contains is None else WantedText(selection.contains)
         text = text if text is not None and text.excludes else None
         if text is None and selection.run is None:
             return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .asked import role_of
 from .media import audio, generated, media
 from .parts import of_message, parts
 from .reading import Json, as_json, clean, items, mapping, member, name_in, objects, string
+from .requests import role_of
 from .values import Image, Message, Other, Part, Text, Vectors
 
 _RANKED = 100
@@ -18,7 +18,7 @@ _COUNTS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerParts:
     messages: tuple[Message, ...] = ()
     finish: str = ""
     usage: tuple[tuple[str, int], ...] = ()
@@ -26,7 +26,7 @@ class Answered:
     """`messages` are the body as it came: a text, JSON of no known shape, or what cannot be read."""
 
 
-def read(value: Json) -> Answered:
+def read(value: Json) -> AnswerParts:
     """What a JSON answer says."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
         value = value[0]  # Hugging Face
@@ -36,7 +36,7 @@ def read(value: Json) -> Answered:
             break
     if problem := mapping(value).get("error"):
         said += _error({"error": problem} if said else value)  # a stream may break off with one
-    return Answered(tuple(said), clean(_finish(value)), tuple(_usage(value)))
+    return AnswerParts(tuple(said), clean(_finish(value)), tuple(_usage(value)))
 
 
 def _assistant(found: Iterable[Part]) -> list[Message]:

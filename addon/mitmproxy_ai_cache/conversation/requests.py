@@ -40,20 +40,20 @@ _TOOLS = ("tools", "functions", "toolConfig", "tool_config")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestParts:
     settings: tuple[tuple[str, str], ...] = ()
     tools: tuple[Tool, ...] = ()
     messages: tuple[Message, ...] = ()
 
 
-def read(value: Json, model: str = "") -> Asked:
+def read(value: Json, model: str = "") -> RequestParts:
     """What a JSON body asks. `model` is named where the body does not."""
     body = mapping(value)
     for name in _WRAPPED:
         if inner := mapping(body.get(name)):
             body = {**{key: held for key, held in body.items() if key != name}, **inner}
     if not body and value != {}:
-        return Asked(messages=(Message("user", (Other("body", as_json(value)),)),) if value is not None else ())
+        return RequestParts(messages=(Message("user", (Other("body", as_json(value)),)),) if value is not None else ())
     used: set[str] = set()
     said: list[Message] = []
     for name in _SYSTEM:
@@ -68,10 +68,10 @@ def read(value: Json, model: str = "") -> Asked:
             used.update([name] if found or not body[name] else [])
     tools = [tool for name in _TOOLS if name in body for tool in _tools(body[name])]
     used.update(name for name in ("tools", "functions") if name in body)
-    return Asked(_settings(body, used, model), tuple(tools), tuple(_within_limits(said)))
+    return RequestParts(_settings(body, used, model), tuple(tools), tuple(_within_limits(said)))
 
 
-def read_form(form: Iterable[FormPart], model: str = "") -> Asked:
+def read_form(form: Iterable[FormPart], model: str = "") -> RequestParts:
     """What a multipart body asks: its files, and its prompt; the other fields are settings."""
     settings: list[tuple[str, str]] = []
     sent: list[Part] = []
@@ -87,7 +87,7 @@ def read_form(form: Iterable[FormPart], model: str = "") -> Asked:
     if model and not any(name == "model" for name, _ in settings):
         settings.insert(0, ("model", clean(model)))
     settings.sort(key=lambda setting: setting[0] != "model")
-    return Asked(tuple(settings[:_MAX_SETTINGS]), messages=(Message("user", tuple(sent)),) if sent else ())
+    return RequestParts(tuple(settings[:_MAX_SETTINGS]), messages=(Message("user", tuple(sent)),) if sent else ())
 
 
 def _fields(head: bytes) -> Iterable[tuple[str, str]]:
@@ -280,4 +280,4 @@ def _within_limits(said: list[Message]) -> Iterable[Message]:
         yield message
 
 
-__all__ = ["MAX_PARTS", "Asked", "read", "read_form", "role_of"]
+__all__ = ["MAX_PARTS", "RequestParts", "read", "read_form", "role_of"]
