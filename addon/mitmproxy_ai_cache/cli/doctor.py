@@ -22,6 +22,7 @@ from cryptography import x509
 from ..configuration import writable
 from ..configuration.settings import Settings, SettingsError
 from ..configuration.store_of import store_of
+from ..protocols.providers import added_secrets
 from ..stores import StoreError
 from ..system import plugins, ports, trust
 from ..wire.safe_text import one_line, safe_url
@@ -105,7 +106,8 @@ def _store(arguments: argparse.Namespace) -> Check:
 
 
 def _plugins() -> Iterator[Check]:
-    """What other distributions add. Opening the store has loaded it."""
+    """What other distributions add. Opening the store has loaded their protocols."""
+    added_secrets()  # and their providers
     for plugin in plugins.loaded():
         yield Check("plug-in", True, f"{plugin.distribution} {plugin.version} adds {plugin.name}")
     for why in plugins.left_out():

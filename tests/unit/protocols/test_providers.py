@@ -13,6 +13,7 @@ import pytest
 from mitmproxy_ai_cache.calls import replay
 from mitmproxy_ai_cache.calls.workers import LARGE, OffLoop, Pool
 from mitmproxy_ai_cache.cassettes import leaks
+from mitmproxy_ai_cache.cli import doctor
 from mitmproxy_ai_cache.cli.credentials import placeholders
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.conversation import curl
@@ -194,6 +195,11 @@ def test_a_secret_is_found_where_it_is_wrapped(plugged: Path) -> None:
 
 def test_a_cassette_with_such_a_secret_is_refused(plugged: Path) -> None:
     assert [leak.kind for leak in leaks.in_entry(entry(f'{{"a": "{TOKEN}"}}'.encode()))] == ["employee-token"]
+
+
+def test_the_doctor_names_them(plugged: Path) -> None:
+    said = {check.says for check in doctor._plugins()}
+    assert {"acme-provider 1.2 adds acme", "acme-secrets 1.2 adds employee-token (emp_)"} <= said
 
 
 def test_without_the_plugin_it_is_no_secret() -> None:
