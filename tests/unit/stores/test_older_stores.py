@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,9 @@ async def cache_at(url: str, age: float, monkeypatch: pytest.MonkeyPatch, **more
 async def served(cache: CountedCache, request: Request) -> Exchange:
     """How a call is answered while the provider says 503."""
     exchange = await cache.begin(Exchange(request))
-    if exchange.response is None:
-        exchange.response = cache.stale_response(exchange, 503)
+    stale = cache.stale_response(exchange, 503) if exchange.response is None else None
+    if stale is not None:
+        exchange.answered = replace(exchange.answered, response=stale)
         cache.abandon(exchange)
     return exchange
 
