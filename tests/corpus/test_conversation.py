@@ -136,6 +136,7 @@ REPEATED = {
 """What a stream says twice."""
 
 
+@pytest.mark.thorough
 def test_streams_say_what_the_strings_in_their_bytes_say(capsys: pytest.CaptureFixture[str]) -> None:
     compared: Counter[str] = Counter()
     for exchange, entry, told in read():

@@ -199,6 +199,7 @@ def test_settings_come_from_flag_then_environment_then_file(run: Run, tmp_path: 
     assert "there is no setting 'tll'" in run("config").stderr
 
 
+@pytest.mark.thorough
 def test_the_demo_ends_with_every_second_call_a_hit(run: Run) -> None:
     done = run("demo")
     assert done.returncode == 0, done.stderr
@@ -217,6 +218,7 @@ def test_every_command_explains_itself(environ: dict[str, str]) -> None:
         assert done.stdout.startswith(f"usage: ai-cache {command}"), done.stderr
 
 
+@pytest.mark.thorough
 def test_commands_that_need_no_proxy_do_not_wait_for_mitmproxy(environ: dict[str, str]) -> None:
     code = "import sys; from mitmproxy_ai_cache.cli import rm, explain, diff, scan; print('mitmproxy' in sys.modules)"
     done = forked.run([sys.executable, "-c", code], env=environ, timeout=90)

@@ -104,6 +104,7 @@ def reads(valkey: Valkey) -> int:
     return int(valkey.tell("INFO", "stats")["keyspace_hits"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("selection", "most"),
     [

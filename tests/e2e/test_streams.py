@@ -172,9 +172,14 @@ BROKEN = {
     ),
 }
 
+SMOKE = ("closed before [DONE]", "429", "over the cap")
+"""What is tried at each save."""
+
 
 @pytest.mark.each_store
-@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in SMOKE else pytest.mark.thorough) for kind in BROKEN]
+)
 def test_the_client_sees_what_it_would_have_seen_and_nothing_is_kept(
     kind: str, providers: FakeProviders, start: StartProxy, client_of: ClientOf, tmp_path: Path
 ) -> None:

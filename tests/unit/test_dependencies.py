@@ -67,6 +67,7 @@ def distribution_of(module: str) -> set[str]:
     return named or {normalized(each) for each in owners().get(first, [])}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_module_that_is_imported_is_of_a_declared_distribution(package: str) -> None:
     needed = {module: distribution_of(module) for module in imported(package)}
@@ -74,6 +75,7 @@ def test_every_module_that_is_imported_is_of_a_declared_distribution(package: st
     assert not missing, f"add these to the dependencies in {PACKAGES[package].name}"
 
 
+@pytest.mark.thorough
 def test_every_declared_distribution_is_imported() -> None:
     needed = set[str]().union(*(distribution_of(module) for module in imported("mitmproxy_ai_cache")))
     assert declared(PACKAGES["mitmproxy_ai_cache"]) <= needed

@@ -152,6 +152,7 @@ def _entry(request: Request, body: bytes = b"{}") -> Any:
                  url=request.url)  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_a_worker_writes_the_cassette_that_a_thread_writes() -> None:
     long = "\n".join(json.dumps({"line": number, "text": "x\u00e9"}) for number in range(20_000))
 
@@ -163,6 +164,7 @@ def test_a_worker_writes_the_cassette_that_a_thread_writes() -> None:
     with_cache(SETTINGS["record"], compare)
 
 
+@pytest.mark.thorough
 def test_a_worker_explains_as_a_thread_does_and_remembers_what_it_was_given() -> None:
     settings = SETTINGS["replay"]
     lines = "\n".join(f'{{"line": {number}}}' for number in range(30_000))

@@ -214,6 +214,7 @@ def bomb(coding: str, before: bytes) -> bytes:
     return zeros(encoder.compress, encoder.flush, before, 96)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate", "br", "zstd"])
 @pytest.mark.parametrize("before", [b"", noise(2 << 20)], ids=["bare", "behind 2 MiB of noise"])
 def test_a_bomb_is_refused_before_it_is_unpacked(coding: str, before: bytes) -> None:
