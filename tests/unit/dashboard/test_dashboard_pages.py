@@ -134,11 +134,11 @@ def test_requests_are_remembered_within_bounds(page: Page) -> None:
         page.call(f"{number}" + "y" * 1_000_000)
     assert recent.asked(41) is not None
     assert recent.asked(2) is None
-    assert recent._size <= 32 << 20
+    assert recent._asked.size <= 32 << 20
     for number in range(SHOWN):
         page.call(str(number))
     assert len(recent.calls) == len(recent._asked) == SHOWN
-    assert recent._size == sum(len(asked.request.body or b"") for asked in recent._asked.values())
+    assert recent._asked.size == sum(len(asked.request.body or b"") for _, asked in recent._asked.items())
 
 
 def test_counts_over_time_hold_every_call() -> None:
