@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from ..entries.entry import Entry
+from ..wire.bounded import BoundedMap
 from ..wire.messages import Headers
 from .capture import Capture
 
@@ -82,7 +83,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._by_key: dict[str, Flight] = {}
-        self._landed: OrderedDict[str, tuple[float, Entry]] = OrderedDict()
+        self._landed: BoundedMap[str, tuple[float, Entry]] = BoundedMap(_REMEMBERED)
 
     def landed_just_now(self, key: str) -> Entry | None:
         """What the last flight of this key came to, for a moment: in a burst the store may be slower than that."""
@@ -132,10 +133,7 @@ class Flights:
         """The leader's answer was kept."""
         flight.entry = entry
         if len(entry.body) <= _REMEMBERED_SIZE:
-            self._landed[flight.key] = (time.monotonic(), entry)
-            self._landed.move_to_end(flight.key)
-            if len(self._landed) > _REMEMBERED:
-                self._landed.popitem(last=False)
+            self._landed.put(flight.key, (time.monotonic(), entry))
         self._end(flight, Turn.ANSWERED, whole=True)
 
     def failed(self, flight: Flight, *, whole: bool, hopeless: bool, left: bool) -> None:

@@ -6,8 +6,9 @@ in any order between them. A run is the life of a proxy, or one test where tests
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
+
+from ..wire.bounded import BoundedMap
 
 _REMEMBERED = 100_000
 """Keys whose place in their sequence is known; who asks more begins those used longest ago anew."""
@@ -25,14 +26,12 @@ class Sequences:
     """How far each sequence of this run is."""
 
     def __init__(self) -> None:
-        self._places: OrderedDict[str, _Place] = OrderedDict()
+        self._places: BoundedMap[str, _Place] = BoundedMap(_REMEMBERED)
 
     def next(self, key: str, namespace: str = "") -> int:
         """The number of this request among the identical ones, from 1."""
-        place = self._places.pop(key, None) or _Place(namespace)
-        self._places[key] = place
-        if len(self._places) > _REMEMBERED:
-            self._places.popitem(last=False)
+        place = self._places.get(key) or _Place(namespace)
+        self._places.put(key, place)
         place.asked += 1
         return place.asked
 
@@ -60,4 +59,4 @@ class Sequences:
     def begin(self, namespace: str) -> None:
         """A run of this namespace begins: its sequences start anew."""
         for key in [key for key, place in self._places.items() if place.namespace == namespace]:
-            del self._places[key]
+            self._places.pop(key)

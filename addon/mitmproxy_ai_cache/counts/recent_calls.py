@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from ..configuration.settings import Settings
 from ..identity.isolation import Isolation
 from ..identity.key import counting_headers, public_query
 from ..protocols.providers import credential_headers
+from ..wire.bounded import BoundedMap
 from ..wire.messages import Headers, Request
 
 SHOWN = 200
@@ -85,8 +86,9 @@ class Recent:
         self.keep: Callable[[Exchange], MissedRequest | None] = lambda exchange: None
         self.began = time.time()
         self._counts: deque[Count] = deque(maxlen=_STEPS)
-        self._missed: OrderedDict[int, MissedRequest] = OrderedDict()
-        self._size = 0
+        self._missed: BoundedMap[int, MissedRequest] = BoundedMap(
+            SHOWN, _ALL, lambda asked: len(asked.request.body or b"")
+        )
 
     def add(self, exchange: Exchange, note: str = "", tokens: int = 0) -> None:
         """A call is over."""
@@ -121,7 +123,7 @@ class Recent:
         else:
             counts[-1].others += 1
         if entry is None and call is not None and (asked := self.keep(exchange)) is not None:
-            self._remember(number, asked)
+            self._missed.put(number, asked)
 
     def call(self, number: int) -> Seen | None:
         return next((seen for seen in self.calls if seen.number == number), None)
@@ -141,13 +143,6 @@ class Recent:
                 found[place].misses += count.misses
                 found[place].others += count.others
         return found
-
-    def _remember(self, number: int, asked: MissedRequest) -> None:
-        self._missed[number] = asked
-        self._size += len(asked.request.body or b"")
-        while len(self._missed) > SHOWN or self._size > _ALL:
-            _, gone = self._missed.popitem(last=False)
-            self._size -= len(gone.request.body or b"")
 
 
 def _shortened(name: str) -> str:

@@ -7,12 +7,12 @@ import heapq
 import math
 import time
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ..entries.entry import BrokenEntry, Entry
 from ..entries.selection import Selection
+from ..wire.bounded import BoundedMap
 from .base import Store
 from .filtering import EntryFilter, Packed, Row, Search
 from .pages import Page, meant, number_of
@@ -48,8 +48,9 @@ class MemoryStore(Store):
     def __init__(self, url: str, max_size: int) -> None:
         self.url = url
         self._max_size = max_size
-        self._size = 0
-        self._entries: OrderedDict[str, _Kept] = OrderedDict()
+        self._entries: BoundedMap[str, _Kept] = BoundedMap(
+            max_size=max_size, size_of=lambda kept: kept.size, dropped=self._dropped
+        )
         self._numbers: dict[int, str] = {}
         """Keys in the order they were put."""
         self._puts = 0
@@ -61,13 +62,13 @@ class MemoryStore(Store):
 
     @property
     def size(self) -> int:
-        return self._size
+        return self._entries.size
 
     async def read(self, key: str, namespace: str = "") -> bytes | None:
         kept = self._entries.get(key)
         if kept is None:
             return None
-        self._entries.move_to_end(key)
+        self._entries.touch(key)
         return kept.answer
 
     async def entries(self) -> AsyncIterator[Entry]:
@@ -110,11 +111,10 @@ class MemoryStore(Store):
             self.dropped += 1
             self.failures["too-large"] += 1
             return False
-        self._entries[entry.key] = kept
+        self._make_room(kept.size)
+        self._entries.put(entry.key, kept)
         self._numbers[kept.number] = entry.key
-        self._size += kept.size
         self._ends_at(kept)
-        self._evict()
         return True
 
     def _keep_until(self, entry: Entry, until: float) -> None:
@@ -128,24 +128,24 @@ class MemoryStore(Store):
             return
         heapq.heappush(self._ends, (kept.until, kept.number))
         if len(self._ends) > 2 * len(self._entries) + 100:
-            self._ends = [(each.until, each.number) for each in self._entries.values() if each.until != math.inf]
+            self._ends = [(each.until, each.number) for _, each in self._entries.items() if each.until != math.inf]
             heapq.heapify(self._ends)
 
-    def _evict(self) -> None:
-        """Entries first that need not be kept any more, then the least recently used."""
+    def _make_room(self, size: int) -> None:
+        """By what need not be kept any more, as far as there is such; else the least recently used goes."""
         now = time.time()
-        while self._size > self._max_size and self._ends and self._ends[0][0] < now:
+        while self._entries.size + size > self._max_size and self._ends and self._ends[0][0] < now:
             until, number = heapq.heappop(self._ends)
             kept = self._entries.get(self._numbers.get(number, ""))
             if kept is not None and kept.until <= until:
                 self.remove(kept.row.key)
-        while self._size > self._max_size and self._entries:
-            self.remove(next(iter(self._entries)))
+
+    def _dropped(self, key: str, kept: _Kept) -> None:
+        del self._numbers[kept.number]
 
     def remove(self, key: str, namespace: str = "") -> None:
-        kept = self._entries.pop(key, None)
+        kept = self._entries.pop(key)
         if kept is not None:
-            self._size -= kept.size
             del self._numbers[kept.number]
 
     def remove_issuer(self, issued: str) -> None:

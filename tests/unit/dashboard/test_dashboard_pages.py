@@ -135,11 +135,11 @@ def test_requests_are_remembered_within_bounds(page: Page) -> None:
         page.call(f"{number}" + "y" * 1_000_000)
     assert recent.missed_request(41) is not None
     assert recent.missed_request(2) is None
-    assert recent._size <= 32 << 20
+    assert recent._missed.size <= 32 << 20
     for number in range(SHOWN):
         page.call(str(number))
     assert len(recent.calls) == len(recent._missed) == SHOWN
-    assert recent._size == sum(len(asked.request.body or b"") for asked in recent._missed.values())
+    assert recent._missed.size == sum(len(asked.request.body or b"") for _, asked in recent._missed.items())
 
 
 def test_counts_over_time_hold_every_call() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +20,7 @@ from ...cassettes.leaks import Compose, HoldsSecret, unwritten
 from ...entries.entry import Entry
 from ...entries.selection import Selection
 from ...redact import Pattern
+from ...wire.bounded import BoundedMap
 from ..base import Store, StoreError
 from ..capabilities import Settled, StoredFile
 from ..filtering import Packed
@@ -65,8 +65,10 @@ class CassetteStore(Store):
         self._worker: ThreadPoolExecutor | None = None
         self._pending: dict[str, Entry] = {}
         self._pending_bytes = 0
-        self._near: OrderedDict[str, tuple[tuple[int, int], Entry]] = OrderedDict()
-        self._near_bytes = 0
+        self._near: BoundedMap[str, tuple[tuple[int, int], Entry]] = BoundedMap(
+            max_size=_NEAR, size_of=lambda found: len(found[1].body)
+        )
+        """What was read last, by path, with what the file was like then."""
         self._looked = 0.0
         self._unsettled = False
         self._complained = False
@@ -117,7 +119,7 @@ class CassetteStore(Store):
             stat = self._index.directory.stat(path)
             near = self._near.get(path)
             if near is not None and near[0] == stat:
-                self._near.move_to_end(path)
+                self._near.touch(path)
                 return near[1]
             read = partial(self._index.entry, path, request=False)
             entry = read() if stat[0] < _IN_THREAD_FROM else await asyncio.to_thread(read)
@@ -130,17 +132,8 @@ class CassetteStore(Store):
         if entry is None:
             await self._in_thread(self._index.reread, path)
             return None
-        self._keep_near(path, stat, entry)
+        self._near.put(path, (stat, entry))
         return entry
-
-    def _keep_near(self, path: str, stat: tuple[int, int], entry: Entry) -> None:
-        if path in self._near:
-            self._near_bytes -= len(self._near.pop(path)[1].body)
-        self._near[path] = (stat, entry)
-        self._near_bytes += len(entry.body)
-        while self._near_bytes > _NEAR:
-            _, (_, oldest) = self._near.popitem(last=False)
-            self._near_bytes -= len(oldest.body)
 
     async def _look_again(self) -> bool:
         """Whether there was time to look for new files; another process may have recorded what is missed."""

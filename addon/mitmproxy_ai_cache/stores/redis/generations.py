@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
+from ...wire.bounded import BoundedMap
 from .near import FRESH
 
 _KNOWN = 1000
@@ -36,7 +36,7 @@ class Generations:
     """What this process knows of them, for at most `FRESH` seconds."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._known: BoundedMap[str, tuple[float, str]] = BoundedMap(_KNOWN)
         self._fetching: dict[str, asyncio.Task[str]] = {}
 
     def known(self, namespace: str) -> str:
@@ -44,7 +44,7 @@ class Generations:
         since, token = self._known.get(namespace, (0.0, ""))
         if not token or time.monotonic() - since > FRESH:
             return ""
-        self._known.move_to_end(namespace)
+        self._known.touch(namespace)
         return token
 
     def namespaces(self) -> list[str]:
@@ -53,14 +53,11 @@ class Generations:
 
     def learn(self, namespace: str, token: str) -> None:
         self._fetching.pop(namespace, None)  # what is on its way may be older
-        self._known[namespace] = (time.monotonic(), token)
-        self._known.move_to_end(namespace)
-        if len(self._known) > _KNOWN:
-            self._known.popitem(last=False)
+        self._known.put(namespace, (time.monotonic(), token))
 
     def forget(self, namespace: str) -> None:
         self._fetching.pop(namespace, None)
-        self._known.pop(namespace, None)
+        self._known.pop(namespace)
 
     async def current(self, namespace: str, fetch: FetchGeneration) -> str:
         """The token, by `fetch` where it is not known; who asks meanwhile waits for the same answer."""

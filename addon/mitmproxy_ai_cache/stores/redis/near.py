@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Hashable
+
+from ...wire.bounded import BoundedMap
 
 FRESH = 5.0
 """Seconds. What another process removes may be answered from here for that long."""
@@ -17,9 +18,10 @@ class NearCache:
     """
 
     def __init__(self, max_size: int) -> None:
-        self._max_size = max_size
-        self._size = 0
-        self._kept: OrderedDict[Hashable, tuple[float, str, bytes]] = OrderedDict()
+        self._kept: BoundedMap[Hashable, tuple[float, str, bytes]] = BoundedMap(
+            max_size=max_size, size_of=lambda found: len(found[2])
+        )
+        """When an answer was put, its generation, and the packed answer."""
 
     def get(self, key: Hashable, generation: str = "") -> bytes | None:
         found = self._kept.get(key)
@@ -27,25 +29,16 @@ class NearCache:
             return None
         since, kept_in, packed = found
         if time.monotonic() - since > FRESH or kept_in != generation:
-            self.remove(key)
+            self._kept.pop(key)
             return None
-        self._kept.move_to_end(key)
+        self._kept.touch(key)
         return packed
 
     def put(self, key: Hashable, packed: bytes, generation: str = "") -> None:
-        self.remove(key)
-        if len(packed) > self._max_size:
-            return
-        self._kept[key] = (time.monotonic(), generation, packed)
-        self._size += len(packed)
-        while self._size > self._max_size:
-            self.remove(next(iter(self._kept)))
+        self._kept.put(key, (time.monotonic(), generation, packed))
 
     def remove(self, key: Hashable) -> None:
-        found = self._kept.pop(key, None)
-        if found is not None:
-            self._size -= len(found[2])
+        self._kept.pop(key)
 
     def clear(self) -> None:
         self._kept.clear()
-        self._size = 0

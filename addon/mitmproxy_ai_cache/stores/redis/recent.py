@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -21,6 +20,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from ...wire.bounded import BoundedMap
 from .client import Client
 from .names import FOR_EVER, entry_name, recent_name
 
@@ -54,7 +54,7 @@ class Recent:
         self._together = together
         self._refused = refused
         self._refused_until = 0.0
-        self._lasts: OrderedDict[str, float] = OrderedDict()
+        self._lasts: BoundedMap[str, float] = BoundedMap(_KNOWN)
         """Until when (monotonic) the sets of these generations last at least."""
         self._put = 0
         self._sweep: asyncio.Task[None] | None = None
@@ -111,7 +111,7 @@ class Recent:
             for generation, members in groupby(sorted(found), lambda pair: pair[0]):
                 pairs = [text for _, (created, key) in members for text in (repr(created), key)]
                 await self._client.execute_command("ZADD", recent_name(generation), "NX", *pairs)
-                self._lasts.pop(generation, None)  # this set may be a new one
+                self._lasts.pop(generation)  # this set may be a new one
                 self._tend(generation, FOR_EVER)
         except ResponseError:
             return False
@@ -138,13 +138,10 @@ class Recent:
         """What a set needs now and then, behind the write."""
         self._put += 1
         if self._put % _SWEEP_EVERY == 0 and (self._sweep is None or self._sweep.done()):
-            self._lasts.pop(generation, None)  # the server may have evicted the set meanwhile
+            self._lasts.pop(generation)  # the server may have evicted the set meanwhile
             self._sweep = self._begin(self._swept(generation))
         if self._lasts.get(generation, 0.0) < time.monotonic() + seconds:
-            self._lasts[generation] = time.monotonic() + seconds + _AGAIN  # until we know
-            self._lasts.move_to_end(generation)
-            if len(self._lasts) > _KNOWN:
-                self._lasts.popitem(last=False)
+            self._lasts.put(generation, time.monotonic() + seconds + _AGAIN)  # until we know
             self._begin(self._last(generation, seconds))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -166,7 +163,7 @@ class Recent:
         if left < wanted:
             left = wanted
             await self._client.execute_command("EXPIRE", name, wanted)
-        self._lasts[generation] = time.monotonic() + left
+        self._lasts.put(generation, time.monotonic() + left)
 
     async def _swept(self, generation: str) -> None:
         for _ in range(_SWEEPS):
