@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
@@ -25,13 +26,14 @@ from .configuration.store_of import store_of
 from .counts.counted import CountedCache
 from .identity.isolation import Isolation
 from .protocols.base import Ending
-from .proxy import bridge, connecting, first_lines, own_doors, status_page, unread
+from .proxy import bridge, first_lines, own_doors, patches, status_page, unread
 from .proxy.commands import Commands
 from .proxy.connecting import Connecting, ConnectionHooks
 from .proxy.control import Control
 from .proxy.flow_call import FlowCall
 from .proxy.front import Front
-from .proxy.patches import arrival, connection_handling, memory_origin, request_bodies, tuning
+from .proxy.patches import arrival, connection_handling, informational, memory_origin, request_bodies, tuning
+from .proxy.patches.table import MEMORY_ORIGIN
 from .proxy.proxy_users import ProxyUsers
 from .proxy.uploads import Uploads
 from .stores import Store, StoreError
@@ -78,7 +80,7 @@ class AICache(ConnectionHooks):
     # Options
 
     def load(self, loader: addonmanager.Loader) -> None:
-        arrival.install()
+        arrival.install()  # at once: the form of the first request counts, too
         for complaint in bridge.wrong_options(loader.master.options.deferred, OPTIONS):
             self._refuse(complaint)
         for option in OPTIONS:
@@ -105,6 +107,8 @@ class AICache(ConnectionHooks):
 
     def _use(self, settings: Settings) -> None:
         changes.check(settings, self._settings if self._running else None, ctx.options.stream_large_bodies)
+        if not MEMORY_ORIGIN.is_known():
+            settings = replace(settings, single_flight=False)
         self._settings, self._uploads.max_pending = settings, settings.max_pending
         self._front.use(settings)
         if self.cache is not None:
@@ -135,10 +139,9 @@ class AICache(ConnectionHooks):
         return self._starting
 
     async def _start(self) -> None:
-        memory_origin.install()
-        connection_handling.install()
-        request_bodies.install(self._uploads)
-        connecting.install(self._files.happened)
+        patches.install(self._uploads, self._files.happened)
+        for complaint in patches.complaints(self._settings.tune_mitmproxy):
+            logger.warning("%s", complaint)
         self._files.watch(asyncio.get_running_loop())
         entries, trouble = 0, ""
         try:
@@ -332,6 +335,9 @@ class AICache(ConnectionHooks):
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         response, cache = flow.response, self.cache
         self._front.mark(flow)
+        if response is not None and informational.must_be_cut(response):
+            flow.kill()
+            return
         call = self._calls.get(flow.id)
         if response is None or cache is None or call is None:
             if self._stream_all and response is not None and response.raw_content is None and not response.stream:

@@ -41,7 +41,9 @@ for question in sys.argv[1:]:
     with urllib.request.urlopen(request, timeout=60) as answer:
         print(answer.headers["X-AI-Cache-Status"], json.load(answer)["id"])
 """
-PATCHES = [str(file) for file in sorted(ROOT.glob("tests/**/test_*.py")) if "pytest.mark.patches" in file.read_text()]
+PATCHES = [
+    str(file) for file in sorted(ROOT.glob("tests/**/test_*.py")) if "pytest.mark.patches" in file.read_text("utf-8")
+]
 OF_THE_TESTS = (
     "pytest",
     "pytest-xdist",

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from mitmproxy import version
 
 from ..configuration import writable
 from ..configuration.settings import Settings, SettingsError
 from ..configuration.store_of import store_of
 from ..protocols.providers import added_secrets
+from ..proxy.patches.table import PATCHES, REDIRECTED
 from ..stores import StoreError
 from ..system import plugins, ports, trust
 from ..wire.safe_text import one_line, safe_url
@@ -57,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     results = list(_show(_machine(arguments)))
-    if any(check.name in ("certificate", "directory") and not check.good for check in results):
+    if complaint := REDIRECTED.complaint():
+        print(f"     clients          not tried: {complaint.removeprefix('ai-cache: ')}")
+    elif any(check.name in ("certificate", "directory") and not check.good for check in results):
         print("     clients          not tried without a certificate")
     else:
         results += asyncio.run(_clients())
@@ -76,6 +80,7 @@ def _show(checks: Iterator[Check]) -> Iterator[Check]:
 
 
 def _machine(arguments: argparse.Namespace) -> Iterator[Check]:
+    yield _patches()
     yield _store(arguments)
     yield from _plugins()
     yield _port(arguments)
@@ -86,6 +91,15 @@ def _machine(arguments: argparse.Namespace) -> Iterator[Check]:
         yield _upstream()
     except (OSError, ValueError) as error:
         yield Check("directory", False, f"{trust.directory()}: {error}; make it writable for you")
+
+
+def _patches() -> Check:
+    """Whether this mitmproxy is one that all patches know."""
+    missing = [patch for patch in PATCHES if not patch.is_known()]
+    if not missing:
+        return Check("mitmproxy", True, f"{version.VERSION}, all {len(PATCHES)} patches are on")
+    off = "; ".join(f"{patch.name} is off, so {patch.without}" for patch in missing)
+    return Check("mitmproxy", False, f"{version.VERSION} is not as expected: {off}; {missing[0].mend()}")
 
 
 def _store(arguments: argparse.Namespace) -> Check:

@@ -145,6 +145,10 @@ class Recent:
         return found
 
 
+def _size(missed: MissedRequest) -> int:
+    return len(missed.request.body or b"")
+
+
 def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "\u2026"
 

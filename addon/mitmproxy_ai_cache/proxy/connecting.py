@@ -7,14 +7,11 @@ moment later gains nothing.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from mitmproxy import connection, http
@@ -23,36 +20,15 @@ from mitmproxy.proxy import mode_specs, server_hooks
 from ..calls.own_rules import OUR_LISTENER
 from ..system import sockets
 from ..system.sockets import Peer
-from ..wire.addresses import canonical, is_loopback, is_of_this_machine, why_refused
+from ..wire.addresses import canonical, is_loopback, is_of_this_machine
 from ..wire.our_headers import HOP
+from .patches.judged_connections import Attempt, Ticket, attempt_of_task
+from .patches.table import JUDGED_CONNECTIONS
 
 logger = logging.getLogger("ai-cache")
 
 _MOST = 1000
 """Open connections to one address for one client address; see `most_connections`."""
-
-
-@dataclass(slots=True)
-class Ticket:
-    """One target of one client. `refused`: address and reason, once a connection was not made for it."""
-
-    judged: bool = False
-    refused: tuple[str, str] | None = None
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """A connection that is about to be made."""
-
-    ticket: Ticket
-    ports: frozenset[int]
-    host: str = ""
-
-
-_attempt: ContextVar[_Attempt | None] = ContextVar("ai_cache_attempt", default=None)
-
-redirected: ContextVar[bool] = ContextVar("ai_cache_redirected", default=False)
-"""Set by who sends a connection elsewhere on purpose (`ai-cache demo`): where it ends says nothing about its name."""
 
 
 def most_connections() -> int:
@@ -155,7 +131,11 @@ class Connecting:
         ticket = self._tickets.get((data.client.id, host, port)) or Ticket()
         if data.server.via is None and self._is_elsewhere(data.client) and not self.allowed(host):
             ticket.judged = True
-        _attempt.set(_Attempt(ticket, self.ports, host))
+        attempt_of_task.set(Attempt(ticket, self.ports, host))
+        if (ticket.judged or port in self.ports) and not JUDGED_CONNECTIONS.is_known():
+            # Nobody will look at the address: what may be wrong is refused.
+            ticket.refused = host, OUR_LISTENER if port in self.ports else "not looked at with this mitmproxy"
+            data.server.error = f"ai-cache: {host}:{port} is {ticket.refused[1]}, and no connection is made to it"
 
     @staticmethod
     def _is_elsewhere(client: connection.Client) -> bool:
@@ -216,74 +196,3 @@ def _peer(address: tuple[Any, ...]) -> Peer:
 
 def _address_of(client: connection.Client) -> str:
     return str(client.peername[0]) if client.peername else ""
-
-
-class Refused(OSError):
-    """The connection is not made."""
-
-
-def install(out_of_descriptors: Callable[[OSError], None] = lambda error: None) -> None:
-    """Judge what mitmproxy connects to from now on."""
-    original: Any = asyncio.open_connection
-    if getattr(original, "judges", False):
-        return
-
-    async def open_connection(host: str | None = None, port: int | str | None = None, **options: Any) -> Any:
-        attempt = _attempt.get()
-        try:
-            if attempt is None or host is None or port is None:
-                return await original(host, port, **options)
-            _attempt.set(None)
-            if attempt.ticket.judged:
-                return await _open_judged(original, attempt, host, int(port), options)
-            return _looked_at(attempt, await original(host, port, **options))
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                out_of_descriptors(error)
-            raise
-
-    open_connection.judges = True  # type: ignore[attr-defined]
-    setattr(asyncio, "open_connection", open_connection)  # noqa: B010
-
-
-async def _open_judged(original: Any, attempt: _Attempt, host: str, port: int, options: dict[str, Any]) -> Any:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
-        return _looked_at(attempt, await original(host, port, **options))
-    trouble: OSError | None = None
-    for *_, address in found:
-        try:
-            _check(attempt, str(address[0]), port)
-            zone = f"%{address[3]}" if len(address) > 3 and address[3] and "%" not in str(address[0]) else ""
-            return _looked_at(attempt, await original(f"{address[0]}{zone}", port, **options))
-        except Refused as error:
-            trouble = trouble or error
-        except OSError as error:
-            trouble = error
-    attempt.ticket.refused = attempt.ticket.refused if isinstance(trouble, Refused) else None
-    raise trouble or OSError(f"no address of {host} was found")
-
-
-def _looked_at(attempt: _Attempt, opened: Any) -> Any:
-    """`opened`, whose other end is known now. Nothing has been sent."""
-    writer = opened[1]
-    peer = writer.get_extra_info("peername")
-    try:
-        if isinstance(peer, tuple) and len(peer) > 1 and int(peer[1]):
-            _check(attempt, str(peer[0]), int(peer[1]), after=True)
-    except Refused:
-        writer.close()
-        raise
-    return opened
-
-
-def _check(attempt: _Attempt, address: str, port: int, after: bool = False) -> None:
-    """Raises `Refused`."""
-    why = OUR_LISTENER if port in attempt.ports and is_of_this_machine(address) else ""
-    if not why and attempt.ticket.judged and not (after and redirected.get()):
-        why = why_refused(address)
-    if why:
-        attempt.ticket.refused = address, why
-        mend = "" if why == OUR_LISTENER else f"; to allow it start with --hosts {attempt.host or address}"
-        raise Refused(f"ai-cache: {address}:{port} is {why}, and no connection is made to it{mend}")

@@ -89,6 +89,8 @@ class Uploads:
         self.held = 0
         """Bytes of all of them."""
         self.max_pending = 0
+        self.only_declared = False
+        """Nobody bounds what is held on its way: only bodies whose declared length fits are let in."""
         self.cut: Callable[[connection.Client], None] = lambda client: None
         """Ends the connection of a client."""
         self.abort: Callable[[http.HTTPFlow], None] = lambda flow: None
@@ -109,6 +111,11 @@ class Uploads:
         if length == 0:
             return
         upload = self._by_flow[flow.id] = Upload(self, flow, limit, settle)
+        if self.only_declared:
+            flow.request.stream = False
+            if length is None or length > limit or not upload.holds(length):  # mitmproxy holds no more than it declares
+                flow.kill()
+            return
         if length is not None and length > limit:
             upload.settle(TOO_LARGE)
             flow.request.stream = True

@@ -15,7 +15,9 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.test import tflow
 
 from mitmproxy_ai_cache.proxy import connecting
-from mitmproxy_ai_cache.proxy.connecting import Connecting, Refused
+from mitmproxy_ai_cache.proxy.connecting import Connecting
+from mitmproxy_ai_cache.proxy.patches import judged_connections
+from mitmproxy_ai_cache.proxy.patches.judged_connections import Refused
 from mitmproxy_ai_cache.system.out_of_files import OutOfFiles
 from mitmproxy_ai_cache.wire.our_headers import HOP
 
@@ -25,10 +27,10 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 @pytest.fixture(autouse=True)
 def patched() -> Iterator[None]:
     before = asyncio.open_connection
-    connecting.install()
+    judged_connections.install()
     yield
     setattr(asyncio, "open_connection", before)  # noqa: B010
-    connecting._attempt.set(None)
+    judged_connections.attempt_of_task.set(None)
 
 
 def client(peer: str = "192.0.2.9") -> connection.Client:

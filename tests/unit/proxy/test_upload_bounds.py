@@ -1,23 +1,16 @@
-"""What is held of request bodies, and what of mitmproxy the mends for them rely on."""
+"""What is held of request bodies."""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http
-from mitmproxy.proxy.layers.http import HttpStream
-from mitmproxy.proxy.layers.http._http2 import Http2Connection
-from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
-from mitmproxy.proxy.server import ConnectionHandler
-from mitmproxy.proxy.utils import ReceiveBuffer
 from mitmproxy.test import tflow
 
 from mitmproxy_ai_cache.proxy import uploads
-from mitmproxy_ai_cache.proxy.patches import request_bodies
 from mitmproxy_ai_cache.proxy.uploads import NO_ROOM, TOO_LARGE, Uploads, declared_length
 
 
@@ -147,61 +140,34 @@ def test_what_is_held_is_the_sum_of_what_each_holds(steps: list[tuple[int, int, 
     assert (watched.held, len(watched)) == (0, 0)
 
 
-@given(st.lists(st.integers(1, 3000), max_size=4000))
-def test_a_body_in_small_chunks_is_held_in_few_pieces(sizes: list[int]) -> None:
-    watched, _ = watching(1 << 30)
-    upload = begin(watched, chunked(), 1 << 30)
-    buffer = ReceiveBuffer()  # type: ignore[no-untyped-call]
-    sent = b""
-    for number, size in enumerate(sizes):
-        data = bytes([number % 251]) * size
-        buffer += data
-        sent += data
-        request_bodies._merge(buffer._chunks, upload)
-    assert bytes(buffer) == sent
-    assert len(buffer._chunks) <= request_bodies._MANY + 1 + len(sent) // request_bodies._PIECE + len(sizes) // 1000
+@pytest.mark.parametrize(
+    ("sent", "let_in"),
+    [
+        (flow(("Content-Length", "100")), True),
+        (flow(("Content-Length", "101")), False),
+        (flow(("Transfer-Encoding", "chunked")), False),
+        (flow(version="HTTP/2.0"), False),
+        (flow(), True),
+    ],
+)
+def test_where_nobody_bounds_them_only_bodies_that_declare_a_length_that_fits_are_let_in(
+    sent: http.HTTPFlow, let_in: bool
+) -> None:
+    watched, _ = watching(1000)
+    watched.only_declared = True
+    sent.live = True
+    begin(watched, sent)
+    assert (sent.error is None) is let_in
 
 
-# What mitmproxy must go on doing. Where one of these fails, look at request_bodies.py.
-
-
-def source(of: Any) -> str:
-    return inspect.getsource(inspect.unwrap(of))
-
-
-def test_mitmproxy_asks_for_the_size_with_each_piece_it_holds() -> None:
-    held = source(HttpStream.state_consume_request_body)
-    assert "self.request_body_buf += event.data\n            yield from self.check_body_size(True)" in held
-
-
-def test_mitmproxy_streams_after_the_hook_for_the_head() -> None:
-    begun = source(HttpStream.state_wait_for_request_headers)
-    hook, start = begun.index("HttpRequestHeadersHook(self.flow)"), begun.index("self.start_request_stream()")
-    assert hook < begun.index('"expect"') < start
-    assert "if self.flow.request.stream and not event.end_stream" in begun
-
-
-def test_mitmproxy_lets_a_stream_see_each_piece_of_a_request() -> None:
-    streamed = source(HttpStream.state_stream_request_body)
-    assert "self.flow.request.stream(event.data)" in streamed
-    assert 'self.flow.request.stream(b"")' in streamed
-
-
-def test_mitmproxy_drains_after_each_read() -> None:
-    read = source(ConnectionHandler.handle_connection)
-    assert read.index("self.server_event(events.DataReceived") < read.index("await self.drain_writers()")
-    assert "except asyncio.CancelledError" in read[read.index("await self.drain_writers()") :]
-
-
-def test_mitmproxy_keeps_what_does_not_fit_the_window_of_h2() -> None:
-    assert "stream_buffers" in BufferedH2Connection.__annotations__
-    assert "h2_conn" in Http2Connection.__annotations__
-
-
-def test_the_buffer_of_mitmproxy_is_a_list_of_chunks() -> None:
-    buffer = ReceiveBuffer()  # type: ignore[no-untyped-call]
-    buffer += b"a"
-    buffer += b"b"
-    assert buffer._chunks == [b"a", b"b"]
-    buffer.clear()  # type: ignore[no-untyped-call]
-    assert not buffer
+def test_where_nobody_bounds_them_declared_lengths_count_from_the_start() -> None:
+    watched, _ = watching(150)
+    watched.only_declared = True
+    first, second = (flow(("Content-Length", "100")) for _ in range(2))
+    for sent in (first, second):
+        sent.live = True
+        begin(watched, sent)
+    assert (first.error, watched.held) == (None, 100)
+    assert second.error is not None
+    watched.end(first)
+    assert watched.held == 0

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from mitmproxy import http, version
+from mitmproxy import http
 from mitmproxy.net.http import url
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.layers.http import HTTPMode, HttpStream
 
 from ...wire.messages import Response
+from .base import replace
+from .table import ARRIVAL
 
 logger = logging.getLogger("ai-cache")
 
@@ -79,26 +81,17 @@ def may_be_for_us(flow: http.HTTPFlow) -> bool:
     return form is Form.ORIGIN
 
 
-def install() -> bool:
-    """Note the form of all requests from now on. False where this mitmproxy is not as we know it."""
-    original: Any = getattr(HttpStream, "state_wait_for_request_headers", None)
-    if getattr(original, "notes_the_form", False):
-        return True
-    if original is None or not hasattr(HttpStream, "mode") or not hasattr(HTTPMode, "transparent"):
-        logger.warning(
-            "ai-cache: mitmproxy %s does not tell how a request was addressed: plain http:// calls through the proxy "
-            "are refused; install mitmproxy 12.2 or 12.3",
-            version.VERSION,
-        )
-        return False
+def install() -> None:
+    """Note the form of all requests from now on."""
+    if not ARRIVAL.may_install():
+        return
+    original: Any = HttpStream.state_wait_for_request_headers
 
     def state_wait_for_request_headers(self: HttpStream, event: Any) -> layer.CommandGenerator[None]:
         _note(self, event)
         yield from original(self, event)
 
-    state_wait_for_request_headers.notes_the_form = True  # type: ignore[attr-defined]
-    setattr(HttpStream, "state_wait_for_request_headers", state_wait_for_request_headers)  # noqa: B010
-    return True
+    replace(ARRIVAL, ARRIVAL.replaces[0], state_wait_for_request_headers)
 
 
 def _note(stream: HttpStream, event: Any) -> None:

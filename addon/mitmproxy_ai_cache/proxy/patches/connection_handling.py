@@ -13,7 +13,8 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
-from . import informational, odd_answers
+from .base import replace
+from .table import CONNECTION_LIMIT, OUTLIVE_CLIENT, UNREACHABLE
 
 MAX_CONNECTIONS = 1000
 """To one address for one client connection. mitmproxy allows 5, and lazy connections of an h2 client before an h1
@@ -22,6 +23,8 @@ provider each need one: 20 parallel calls took three times as long."""
 
 def lift_connection_limit(handlers: Iterable[Any], client: connection.Client) -> None:
     """Let an h2 client reach an h1 provider with as many connections as it has parallel calls."""
+    if not CONNECTION_LIMIT.is_known():
+        return
     for handler in handlers:
         if getattr(handler, "client", None) is client:
             handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(MAX_CONNECTIONS))
@@ -46,7 +49,7 @@ def outlive_client(
     mitmproxy would close it as soon as it is told. On h2 a client leaves by a message among others', which cannot be
     held back.
     """
-    if client.alpn == b"h2":
+    if client.alpn == b"h2" or not OUTLIVE_CLIENT.is_known():
         return
     handler: Any = next((each for each in handlers if getattr(each, "client", None) is client), None)
     if handler is None:
@@ -97,15 +100,10 @@ def forget_answer(flow: http.HTTPFlow) -> None:
 
 
 def install() -> None:
-    """Let `answer_if_unreachable` work: mitmproxy has no hook that may answer a request whose provider is away.
-
-    Informational answers of a provider are skipped, too.
-    """
-    informational.install()
-    odd_answers.install()
-    original = HttpStream.handle_protocol_error
-    if getattr(original, "asks_for_an_answer", False):
+    """Let `answer_if_unreachable` work: mitmproxy has no hook that may answer a request whose provider is away."""
+    if not UNREACHABLE.may_install():
         return
+    original = HttpStream.handle_protocol_error
 
     def handle_protocol_error(self: HttpStream, event: Any) -> layer.CommandGenerator[None]:
         answer = _answers.pop(self.flow.id, None)
@@ -116,5 +114,4 @@ def install() -> None:
         else:
             yield from original(self, event)
 
-    handle_protocol_error.asks_for_an_answer = True  # type: ignore[attr-defined]
-    HttpStream.handle_protocol_error = handle_protocol_error  # type: ignore[method-assign]
+    replace(UNREACHABLE, UNREACHABLE.replaces[0], handle_protocol_error)

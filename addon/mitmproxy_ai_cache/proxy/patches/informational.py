@@ -7,10 +7,14 @@ it asked for comes from mitmproxy.
 
 from __future__ import annotations
 
+from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
+
+from .base import replace
+from .table import INFORMATIONAL
 
 _STATUS_LINE = 40
 """Bytes in which version and status stand."""
@@ -22,9 +26,9 @@ _MOST = 64
 
 def install() -> None:
     """Let connections to providers skip informational answers."""
-    original = _http1.Http1Client.read_headers
-    if getattr(original, "skips_informational", False):
+    if not INFORMATIONAL.may_install():
         return
+    original = _http1.Http1Client.read_headers
 
     def read_headers(self: _http1.Http1Client, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived) and self.request and _skip(self):
@@ -35,8 +39,12 @@ def install() -> None:
             return
         yield from original(self, event)
 
-    read_headers.skips_informational = True  # type: ignore[attr-defined]
-    _http1.Http1Client.read_headers = read_headers  # type: ignore[method-assign]
+    replace(INFORMATIONAL, INFORMATIONAL.replaces[0], read_headers)
+
+
+def must_be_cut(response: http.Response) -> bool:
+    """Whether `response` is informational, and its client would wait for the answer in vain: nobody skips it."""
+    return 100 <= response.status_code <= 199 and response.status_code != _SWITCHING and not INFORMATIONAL.is_known()
 
 
 def _skip(connection: _http1.Http1Client) -> bool:

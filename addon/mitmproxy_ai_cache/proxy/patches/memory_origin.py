@@ -15,6 +15,8 @@ from typing import Any
 from mitmproxy import connection, http
 
 from ...calls.flight import BrokenStream, Follower
+from .base import replace
+from .table import MEMORY_ORIGIN, OPEN_CONNECTION
 
 _SUFFIX = ".flight.invalid"
 
@@ -41,9 +43,9 @@ def send_to(flow: http.HTTPFlow, follower: Follower) -> Callable[[], None]:
 
 def install() -> None:
     """Serve such names from memory from now on."""
-    original = asyncio.open_connection
-    if getattr(original, "serves_flights", False):
+    if not MEMORY_ORIGIN.may_install():
         return
+    original = asyncio.open_connection
 
     async def open_connection(host: str | None = None, port: int | str | None = None, **options: Any) -> Any:
         if host is None or not host.endswith(_SUFFIX):
@@ -55,8 +57,7 @@ def install() -> None:
         origin = _Origin(follower)
         return origin, origin
 
-    open_connection.serves_flights = True  # type: ignore[attr-defined]
-    setattr(asyncio, "open_connection", open_connection)  # noqa: B010
+    replace(MEMORY_ORIGIN, OPEN_CONNECTION, open_connection)
 
 
 class _Origin:

@@ -12,6 +12,9 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ResponseEndOfMessage
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
+from .base import replace
+from .table import ODD_ANSWERS
+
 _FOLLOWED = "ai_cache_followed"
 """Attribute of an answer."""
 
@@ -35,9 +38,9 @@ def is_cut(response: http.Response | None) -> bool:
 
 def install() -> None:
     """Let connections to providers notice what follows an answer."""
-    original = Http1Client.read_body
-    if getattr(Http1Client, "notices_what_follows", False):
+    if not ODD_ANSWERS.may_install():
         return
+    original = Http1Client.read_body
 
     def read_body(self: Http1Client, event: events.Event) -> layer.CommandGenerator[None]:
         for command in original(self, event):
@@ -46,5 +49,4 @@ def install() -> None:
                 self.response.__dict__[_FOLLOWED] = True
             yield command
 
-    Http1Client.notices_what_follows = True  # type: ignore[attr-defined]
-    Http1Client.read_body = read_body  # type: ignore[method-assign, assignment]
+    replace(ODD_ANSWERS, ODD_ANSWERS.replaces[0], read_body)

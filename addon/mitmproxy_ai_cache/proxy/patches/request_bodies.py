@@ -26,6 +26,10 @@ from mitmproxy.proxy.layers.http._http2 import Http2Connection
 from mitmproxy.proxy.server import ConnectionHandler
 
 from ..uploads import Upload, Uploads
+from .base import replace
+from .table import UPLOADS
+
+_CHECK, _START, _DRAIN = UPLOADS.replaces
 
 _PIECE, _MANY = 1 << 20, 1024
 """A held body is kept in pieces of so many bytes, or of so many chunks as they came: small ones take more room than
@@ -49,11 +53,12 @@ _not_read: dict[str, asyncio.Event] = {}
 def install(uploads: Uploads) -> None:
     """Let `uploads` decide on every request body from now on."""
     uploads.cut, uploads.abort = _cut_client, _abort
-    _uploads.append(uploads)
-    if getattr(HttpStream.check_body_size, "bounds_uploads", False):
-        return
-    _mend_streams()
-    _mend_reading()
+    uploads.only_declared = not UPLOADS.is_known()
+    if uploads not in _uploads:
+        _uploads.append(uploads)
+    if UPLOADS.may_install():
+        _mend_streams()
+        _mend_reading()
 
 
 def remove(uploads: Uploads) -> None:
@@ -94,9 +99,8 @@ def _mend_streams() -> None:
         else:
             yield from _start(self)
 
-    check_body_size.bounds_uploads = True  # type: ignore[attr-defined]
-    HttpStream.check_body_size = check_body_size  # type: ignore[method-assign]
-    HttpStream.start_request_stream = start_request_stream  # type: ignore[method-assign]
+    replace(UPLOADS, _CHECK, check_body_size)
+    replace(UPLOADS, _START, start_request_stream)
 
 
 def _merge(chunks: list[bytes], upload: Upload) -> None:
@@ -221,7 +225,7 @@ def _mend_reading() -> None:
                 return  # a provider's connection
             await until.wait()
 
-    ConnectionHandler.drain_writers = drain_writers  # type: ignore[method-assign]
+    replace(UPLOADS, _DRAIN, drain_writers)
 
 
 def _stop_reading(client: connection.Client) -> None:

@@ -13,7 +13,9 @@ from mitmproxy.proxy.layers.http._events import HttpEvent, ResponseData, Respons
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Connection, Http1Server
 
 from ...calls.capture import Capture
+from .base import replace
 from .hook_table import HookTable
+from .table import CHUNKS_TOGETHER, HOOK_TABLE, TRUSTED_MESSAGES, WHOLE_ANSWERS
 
 _SMALL = 65536
 """Bytes of a body that are copied to go with their head: a system call takes longer. Not so those of a download."""
@@ -21,7 +23,8 @@ _SMALL = 65536
 
 def tune(master: Any) -> None:
     """What may be done to anybody's mitmproxy."""
-    HookTable.take_over(master.addons)
+    if HOOK_TABLE.is_known():
+        HookTable.take_over(master.addons)
     send_whole_answers()
     pass_on_together()
     forget_what_stays()
@@ -43,9 +46,9 @@ def send_whole_answers() -> None:
 
     mitmproxy sends them one after the other, which costs a hit with TLS a system call and an encryption more.
     """
-    original = Http1Server.send
-    if getattr(original, "sends_at_once", False):
+    if not WHOLE_ANSWERS.may_install():
         return
+    original = Http1Server.send
 
     def send(self: Http1Server, event: HttpEvent) -> layer.CommandGenerator[None]:
         head: bytes = self.__dict__.pop("ai_cache_head", b"")
@@ -62,8 +65,7 @@ def send_whole_answers() -> None:
         if head:
             yield commands.SendData(self.conn, head)
 
-    send.sends_at_once = True  # type: ignore[attr-defined]
-    Http1Server.send = send  # type: ignore[method-assign]
+    replace(WHOLE_ANSWERS, WHOLE_ANSWERS.replaces[0], send)
 
 
 def _has_a_small_body(answer: http.Response) -> bool:
@@ -77,9 +79,9 @@ def pass_on_together() -> None:
     stream. Where the chunks of a body end means nothing (RFC 9112 section 7.1), and none waits for another here. But
     another script that reads the stream may take a chunk for an event: it gets them as they came.
     """
-    original = Http1Client.read_body
-    if getattr(original, "passes_on_together", False):
+    if not CHUNKS_TOGETHER.may_install():
         return
+    original = Http1Client.read_body
 
     def read_body(self: Http1Connection, event: events.Event) -> layer.CommandGenerator[None]:
         if not _nobody_else_reads(self.response):
@@ -98,8 +100,7 @@ def pass_on_together() -> None:
             if chunks:
                 yield _together(chunks)
 
-    read_body.passes_on_together = True  # type: ignore[attr-defined]
-    Http1Client.read_body = read_body  # type: ignore[method-assign]
+    replace(CHUNKS_TOGETHER, CHUNKS_TOGETHER.replaces[0], read_body)
 
 
 def _nobody_else_reads(answer: http.Response | None) -> bool:
@@ -120,5 +121,5 @@ def trust_messages() -> None:
     That check is for the authors of scripts, and takes a tenth of the time of a hit. For a proxy of ours alone: stock
     mitmdump is its user's.
     """
-    if hasattr(http.MessageData, "__post_init__"):
-        http.MessageData.__post_init__ = lambda self: None  # type: ignore[method-assign]
+    if hasattr(http.MessageData, "__post_init__") and TRUSTED_MESSAGES.may_install():
+        replace(TRUSTED_MESSAGES, TRUSTED_MESSAGES.replaces[0], lambda self: None)

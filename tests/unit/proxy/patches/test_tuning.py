@@ -32,8 +32,7 @@ pytestmark = pytest.mark.patches
 
 
 @pytest.fixture
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Http1Server, "send", Http1Server.send)  # and back again
+def _at_once(_stock: None) -> None:
     tuning.send_whole_answers()
 
 
@@ -55,6 +54,11 @@ def test_head_and_body_of_a_complete_answer_are_one_write() -> None:
     assert written(ResponseHeaders(1, whole), ResponseData(1, b"body"), ResponseEndOfMessage(1)) == [
         b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody"
     ]
+
+
+def test_mitmproxy_itself_sends_head_and_body_apart() -> None:
+    whole = answer(b"body", content_length="4")
+    assert len(written(ResponseHeaders(1, whole), ResponseData(1, b"body"), ResponseEndOfMessage(1))) == 2
 
 
 @pytest.mark.usefixtures("_at_once")
@@ -96,13 +100,12 @@ def test_a_head_whose_body_does_not_come_is_sent_all_the_same() -> None:
         assert written(ResponseHeaders(1, whole), after) == [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"]
 
 
-def test_types_are_checked_unless_that_is_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_are_checked_unless_that_is_turned_off() -> None:
     def wrong() -> http.Response:
         return http.Response(b"HTTP/1.1", "200", b"OK", http.Headers(), b"", None, 0.0, None)  # type: ignore[arg-type]
 
     with pytest.raises(TypeError):
         wrong()
-    monkeypatch.setattr(http.MessageData, "__post_init__", http.MessageData.__post_init__)
     tuning.trust_messages()
     assert wrong().status_code == "200"  # type: ignore[comparison-overlap]
 
@@ -118,8 +121,7 @@ def test_what_is_there_is_forgotten_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture
-def _together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Http1Client, "read_body", Http1Client.read_body)  # and back again
+def _together(_stock: None) -> None:
     tuning.pass_on_together()
 
 
@@ -164,6 +166,10 @@ def test_chunks_that_arrive_in_one_read_go_on_as_one() -> None:
     assert read(b"3\r\none\r\n3\r\ntwo\r\n2\r\nth", b"\r\n1\r\nx\r\n", b"0\r\n\r\n", closed=False) == [
         b"onetwoth", b"x", ("ResponseEndOfMessage", ""),
     ]  # fmt: skip
+
+
+def test_mitmproxy_itself_passes_chunks_on_one_by_one() -> None:
+    assert read(b"3\r\none\r\n3\r\ntwo\r\n", closed=False) == [b"one", b"two"]
 
 
 @pytest.mark.usefixtures("_together")

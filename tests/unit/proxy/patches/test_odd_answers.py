@@ -8,16 +8,28 @@ from mitmproxy.proxy.layers.http._events import ResponseHeaders
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from mitmproxy_ai_cache.proxy.patches import odd_answers
-from unit.proxy.test_informational import FINAL, asked, body, received
+from mitmproxy_ai_cache.proxy.patches.table import ODD_ANSWERS
+from unit.proxy.patches.stock import below_ours
+from unit.proxy.patches.test_informational import FINAL, asked, body, received
 
 pytestmark = pytest.mark.patches
 
 
 @pytest.fixture(autouse=True)
-def _noticing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Http1Client, "read_body", Http1Client.read_body)  # and back again
-    monkeypatch.setattr(Http1Client, "notices_what_follows", False, raising=False)
+def _noticing(_stock: None) -> None:
     odd_answers.install()
+
+
+def test_mitmproxy_itself_says_nothing_of_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Http1Client, "read_body", below_ours(ODD_ANSWERS.replaces[0]))
+    plain, followed = (
+        next(event.response for event in received(asked(), sent) if isinstance(event, ResponseHeaders))
+        for sent in (FINAL, FINAL + FINAL)
+    )
+    for response in (plain, followed):
+        response.timestamp_start = response.timestamp_end = 0.0
+    assert plain.__dict__.keys() == followed.__dict__.keys()
+    assert plain.get_state() == followed.get_state()
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,11 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client
-from mitmproxy.test import tflow
+from mitmproxy.test import tflow, tutils
 
 from mitmproxy_ai_cache.proxy.patches import informational
+from mitmproxy_ai_cache.proxy.patches.table import INFORMATIONAL
+from unit.proxy.patches.stock import below_ours
 
 pytestmark = pytest.mark.patches
 
@@ -33,8 +35,7 @@ CONTINUE = b"HTTP/1.1 100\r\n\r\n"
 
 
 @pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Http1Client, "read_headers", Http1Client.read_headers)  # and back again
+def _installed(_stock: None) -> None:
     informational.install()
 
 
@@ -63,6 +64,21 @@ def answers(found: list[HttpEvent | commands.Command]) -> list[int]:
 
 def body(found: list[HttpEvent | commands.Command]) -> bytes:
     return b"".join(event.data for event in found if isinstance(event, ResponseData))
+
+
+def test_mitmproxy_itself_takes_the_first_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Http1Client, "read_headers", below_ours(INFORMATIONAL.replaces[0]))
+    assert answers(received(asked(), HINTS + FINAL)) == [103]
+
+
+@pytest.mark.parametrize(("status", "cut"), [(100, True), (103, True), (101, False), (200, False)])
+def test_an_informational_answer_that_nobody_skips_is_cut(
+    monkeypatch: pytest.MonkeyPatch, status: int, cut: bool
+) -> None:
+    response = tutils.tresp(status_code=status)
+    assert not informational.must_be_cut(response)
+    monkeypatch.setattr(Http1Client, "read_headers", lambda self: None)
+    assert informational.must_be_cut(response) is cut
 
 
 @pytest.mark.parametrize("before", [[CONTINUE], [PROCESSING], [HINTS], [CONTINUE, PROCESSING, HINTS, HINTS]])

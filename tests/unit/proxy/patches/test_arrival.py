@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +14,15 @@ from mitmproxy.test import tflow
 from mitmproxy_ai_cache.proxy import bridge
 from mitmproxy_ai_cache.proxy.patches import arrival
 from mitmproxy_ai_cache.proxy.patches.arrival import Form
+from mitmproxy_ai_cache.proxy.patches.table import ARRIVAL
+from unit.proxy.patches.stock import below_ours
+
+pytestmark = pytest.mark.patches
 
 
 @pytest.fixture(autouse=True)
-def patched() -> Iterator[None]:
-    before = HttpStream.state_wait_for_request_headers
-    assert arrival.install()
-    yield
-    setattr(HttpStream, "state_wait_for_request_headers", before)  # noqa: B010
+def patched(_stock: None) -> None:
+    arrival.install()
 
 
 def flow_of(sent: bytes, mode: HTTPMode = HTTPMode.regular) -> http.HTTPFlow:
@@ -89,17 +88,19 @@ def test_what_has_no_note_counts_as_ours_outside_of_tls() -> None:
     assert not bridge.is_for_us(flow)
 
 
-def test_another_mitmproxy_is_left_alone_and_one_line_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.delattr(HttpStream, "state_wait_for_request_headers")
-    with caplog.at_level(logging.WARNING, "ai-cache"):
-        assert not arrival.install()
-    assert caplog.text.count("install mitmproxy 12.2 or 12.3") == 1
-    assert not hasattr(HttpStream, "state_wait_for_request_headers")
+def test_mitmproxy_itself_does_not_tell_the_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = below_ours(ARRIVAL.replaces[0])
+    monkeypatch.setattr(HttpStream, "state_wait_for_request_headers", stock)
+    origin = flow_of(b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    absolute = flow_of(b"GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    theirs = [{**flow.request.get_state(), "timestamp_start": 0, "timestamp_end": 0} for flow in (origin, absolute)]
+    assert theirs[0] == theirs[1]
 
 
-def test_the_patch_is_laid_once() -> None:
-    before = HttpStream.state_wait_for_request_headers
-    assert arrival.install()
-    assert HttpStream.state_wait_for_request_headers is before
+def test_without_the_note_both_forms_count_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nothing that is meant for us is forwarded on a mitmproxy that the patch does not know."""
+    monkeypatch.setattr(HttpStream, "state_wait_for_request_headers", below_ours(ARRIVAL.replaces[0]))
+    for target in (b"/x", b"http://a.example/x"):
+        flow = flow_of(b"GET " + target + b" HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        assert arrival.of(flow).form is Form.UNKNOWN
+        assert bridge.is_for_us(flow)
