@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from mitmproxy import addonmanager, connection, ctx, exceptions, http, tls
@@ -33,7 +32,6 @@ from .proxy.control import Control
 from .proxy.flow_call import FlowCall
 from .proxy.front import Front
 from .proxy.patches import arrival, connection_handling, informational, memory_origin, request_bodies, tuning
-from .proxy.patches.table import MEMORY_ORIGIN
 from .proxy.proxy_users import ProxyUsers
 from .proxy.uploads import Uploads
 from .stores import Store, StoreError
@@ -107,9 +105,8 @@ class AICache(ConnectionHooks):
 
     def _use(self, settings: Settings) -> None:
         changes.check(settings, self._settings if self._running else None, ctx.options.stream_large_bodies)
-        if not MEMORY_ORIGIN.is_known():
-            settings = replace(settings, single_flight=False)
-        self._settings, self._uploads.max_pending = settings, settings.max_pending
+        self._settings = settings = patches.possible(settings)
+        self._uploads.max_pending = settings.max_pending
         self._front.use(settings)
         if self.cache is not None:
             self.cache = CountedCache(settings, self.cache.store, self._isolation(), self.cache.stats, self.cache.pool)
@@ -140,8 +137,6 @@ class AICache(ConnectionHooks):
 
     async def _start(self) -> None:
         patches.install(self._uploads, self._files.happened)
-        for complaint in patches.complaints(self._settings.tune_mitmproxy):
-            logger.warning("%s", complaint)
         self._files.watch(asyncio.get_running_loop())
         entries, trouble = 0, ""
         try:
@@ -163,7 +158,7 @@ class AICache(ConnectionHooks):
             self._page.listen(*settings.dashboard, self._announce)
         if trouble:
             logger.warning("ai-cache: %s; calls go on as misses", trouble)
-        first_lines.warn(bridge.is_local(), self._stream_all)
+        first_lines.warn(self._settings, bridge.is_local(), self._stream_all)
 
     def done(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._stop(), name="ai-cache stop")

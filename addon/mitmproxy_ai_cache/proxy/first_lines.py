@@ -8,6 +8,7 @@ from mitmproxy import ctx
 
 from ..configuration.settings import Settings
 from ..identity.isolation import Isolation
+from . import patches
 
 logger = logging.getLogger("ai-cache")
 
@@ -20,8 +21,10 @@ def state(settings: Settings, isolation: Isolation, store: str, entries: int) ->
     return f"ai-cache: mode {settings.mode}{why}, store {store}, {entries} {noun}{apart}"
 
 
-def warn(local: bool, stream_all: bool) -> None:
+def warn(settings: Settings, local: bool, stream_all: bool) -> None:
     """`local`: only this machine reaches the proxy. `stream_all`: it is one of `run` or `serve`."""
+    for complaint in patches.complaints(settings.tune_mitmproxy):
+        logger.warning("%s", complaint)
     if not local and not ctx.options.proxyauth:
         logger.warning(
             "ai-cache: whoever reaches this port can use the proxy and be answered from the cache; listen on "

@@ -7,12 +7,19 @@ is another: `base.py`. Tests: `tests/unit/proxy/patches`, with each version of m
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from ...configuration.settings import Settings
 from ..uploads import Uploads
 from . import connection_handling, informational, judged_connections, memory_origin, odd_answers, request_bodies
-from .table import PATCHES, complaints
+from .table import MEMORY_ORIGIN, PATCHES, complaints
 
-__all__ = ["PATCHES", "complaints", "install"]
+__all__ = ["PATCHES", "complaints", "install", "possible"]
+
+
+def possible(settings: Settings) -> Settings:
+    """`settings` without what needs a patch that is off."""
+    return settings if MEMORY_ORIGIN.is_known() else replace(settings, single_flight=False)
 
 
 def install(uploads: Uploads, out_of_descriptors: Callable[[OSError], None]) -> None:
