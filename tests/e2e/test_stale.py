@@ -78,6 +78,17 @@ def test_it_answers_only_then(case: str, providers: FakeProviders, start: StartP
     assert (got.status, got.cache) == (status, "MISS")
 
 
+def test_it_may_be_switched_on_later(
+    providers: FakeProviders, start: StartProxy, client_of: ClientOf, lasting_store: None
+) -> None:
+    proxy, _ = expired(providers, start, client_of, False, "ai_cache_stale_if_error=0")
+    proxy.stop()
+    providers.answer = lambda request: Reply([b'{"error":1}'], status=500)
+    client = client_of(start("ai_cache_ttl=1s", "ai_cache_stale_if_error=1h"))
+    got = client.request(OPENAI, chat(stream=False))
+    assert (got.status, got.cache, got.body) == (200, "STALE", WHOLE)
+
+
 def test_a_provider_that_is_well_again_replaces_it(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
