@@ -46,7 +46,8 @@ _MAX_RATIO, _MAX_FREE = 1000, 64 << 20
 
 
 KEEP_EXPIRED = 86400.0
-"""Seconds a store keeps each entry beyond its TTL, so that `ai_cache_stale_if_error` may be switched on later."""
+"""Seconds a store keeps an entry at most beyond its TTL, so that `ai_cache_stale_if_error` may be switched on later. A
+store of short TTLs keeps twice its entries so, and not all of a day."""
 
 
 class BrokenEntry(ValueError):
@@ -118,9 +119,9 @@ class Entry:
         return self.fresh_until + stale_if_error
 
     def kept_until(self, stale_if_error: float = 0.0) -> float:
-        """Until then a store keeps it, if it has room: `KEEP_EXPIRED` beyond its TTL, or `stale_if_error` where that is
-        longer, today's or that of the proxy that wrote it."""
-        return self.fresh_until + max(KEEP_EXPIRED, self.grace, stale_if_error)
+        """Until then a store keeps it, if it has room: as long again as its TTL but at most
+        `KEEP_EXPIRED`, or `stale_if_error` where that is longer, today's or that of the proxy that wrote it."""
+        return self.fresh_until + max(min(self.ttl, KEEP_EXPIRED), self.grace, stale_if_error)
 
     @property
     def usage(self) -> Usage:

@@ -25,8 +25,9 @@ class Found:
 
     @classmethod
     def stored(cls, entry: Entry, reason: str = "") -> Found:
-        age = max(0.0, time.time() - entry.created)
-        return cls(Status.STALE if entry.ttl and age > entry.ttl else Status.HIT, reason, entry, age)
+        now = time.time()
+        status = Status.HIT if entry.is_fresh(now) else Status.STALE
+        return cls(status, reason, entry, max(0.0, now - entry.created))
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,5 +395,6 @@ class RedisStore(Store):
 
 
 def _seconds_until(until: float) -> int:
-    """Seconds that a key lives. What had expired when it was put, an import, stays `KEEP_EXPIRED` too."""
-    return int(min(max(until - time.time(), KEEP_EXPIRED), FOR_EVER))
+    """Seconds that a key lives. What need not be kept when it is put, an import, stays `KEEP_EXPIRED`."""
+    left = until - time.time()
+    return int(min(left if left >= 1 else KEEP_EXPIRED, FOR_EVER))
