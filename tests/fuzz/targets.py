@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from mitmproxy_ai_cache import protocols
 from mitmproxy_ai_cache.calls import gate, own_address, policy, replay
+from mitmproxy_ai_cache.calls.reasons import Status
 from mitmproxy_ai_cache.configuration.settings import Settings
 from mitmproxy_ai_cache.entries.entry import BrokenEntry, Entry
 from mitmproxy_ai_cache.identity import isolation
@@ -52,7 +53,7 @@ def entry(choice: int, data: bytes) -> None:
     assert Entry.unpack(found.pack_answer(), found.pack_request()) == found
     age = max(0.0, time.time() - found.created)
     ttl = found.ttl - age if found.ttl else None
-    answer = replay.response(found, replay.status_headers("HIT", "ab" * 32, "", age, ttl))
+    answer = replay.response(found, replay.status_headers(Status.HIT, "ab" * 32, "", age, ttl))
     for name, value in answer.headers:
         assert not re.search(r"[\r\n\0]", name + value)
 
