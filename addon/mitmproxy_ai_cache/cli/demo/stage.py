@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...proxy.patches.table import REDIRECTED
 from ..master import ProxyMaster, quiet_logs
 from .calls import answer
 from .provider import Provider
@@ -27,7 +28,12 @@ class Stage:
 
 @asynccontextmanager
 async def stage(folder: Path, confdir: Path, store: str) -> AsyncIterator[Stage]:
-    """`folder` is for the provider, `confdir` for the authority of the proxy. All connections go to the provider."""
+    """`folder` is for the provider, `confdir` for the authority of the proxy. All connections go to the provider.
+
+    Ends the command on a mitmproxy whose connections would go to the real one.
+    """
+    if complaint := REDIRECTED.complaint():
+        raise SystemExit(complaint)
     quiet_logs(50)
     provider = await Provider(folder / "provider", answer).start()
     redirect_to(provider.port)

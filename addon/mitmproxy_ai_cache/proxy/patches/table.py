@@ -51,7 +51,8 @@ JUDGED_CONNECTIONS = Patch(
     why="Whether a connection may be made is decided by the address that it is made to, in the same step "
     "(SECURITY.md). mitmproxy looks names up after its last hook.",
     since=_SINCE,
-    without="calls of other machines go only to hosts that --hosts names, and none goes to a port of this proxy",
+    without="calls of other machines, and base URLs that only a pattern of --hosts allows, are refused: name their "
+    "hosts exactly with --hosts",
     notice="test_open_connection.py. Look for a hook between the lookup and the connection.",
     doubt=Doubt.REFUSES,
 )
