@@ -31,11 +31,12 @@ find_python() {
 
 say() { echo "ai-cache: $*" >&2; }
 
-# ensure_venv run|dev
+# ensure_venv run|dev|docs
 ensure_venv() {
     stamp="$root/.venv/.ai-cache-$1"
     now=$(cat "$root/pyproject.toml" "$root/requirements.lock" | cksum)
     for made in "$stamp" "$root/.venv/.ai-cache-dev"; do # what the tests need holds what a run needs
+        [ "$1" = docs ] && [ "$made" != "$stamp" ] && continue # but not what the pages need
         [ -f "$made" ] && [ "$(cat "$made")" = "$now" ] && [ -x "$root/.venv/bin/python" ] && return
     done
 
@@ -133,7 +134,7 @@ make_venv() {
         }
     fi
     extra=
-    [ "$1" = dev ] && extra='[dev]'
+    [ "$1" = run ] || extra="[$1]"
     if [ -n "$uv" ]; then
         say "installing mitmproxy and what else it takes into .venv, once, with uv: seconds, and the time of the download (step 2 of 2)"
         "$uv" pip install --quiet --python "$root/.venv/bin/python" -c "$root/requirements.lock" -e "$root$extra"
