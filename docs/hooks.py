@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 AT_THE_TOP = ("CHANGELOG.md", "SECURITY.md", "certs.md")
 
 _OUT = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)(#[^)]*)?\)")
-_INFO = re.compile(r"^```console .*$", re.MULTILINE)  # `no-run` and the reason are for tests/e2e/test_docs.py
+_INFO = re.compile(r"^```console .*$", re.MULTILINE)  # `no-run` and the reason are for tests/e2e/test_docs_blocks.py
 _log = get_plugin_logger("docs")
 
 
