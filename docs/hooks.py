@@ -12,6 +12,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 AT_THE_TOP = ("CHANGELOG.md", "SECURITY.md", "certs.md")
+PICTURE = "why.png"
 
 _OUT = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)(#[^)]*)?\)")
 _INFO = re.compile(r"^```console .*$", re.MULTILINE)  # `no-run` and the reason are for tests/e2e/test_docs_blocks.py
@@ -22,6 +23,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in AT_THE_TOP:
         text = (ROOT / name).read_text("utf-8").replace("](docs/", "](")
         files.append(File.generated(config, name, content=text))
+    files.append(File.generated(config, PICTURE, abs_src_path=str(ROOT / ".github" / PICTURE)))
     return files
 
 
@@ -30,6 +32,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def inside(found: re.Match[str]) -> str:
         text, name, anchor = found.groups()
+        if name == f".github/{PICTURE}":
+            return f"[{text}]({PICTURE})"
         if name in AT_THE_TOP:
             return f"[{text}]({name}{anchor or ''})"
         if not (ROOT / name).exists():
