@@ -183,6 +183,7 @@ def _payloads(entry: Entry) -> str:
     return b"\n".join(payloads).decode()
 
 
+@pytest.mark.thorough
 def test_the_deltas_of_responses_add_up_to_the_response_that_ends_them() -> None:
     compared = 0
     for exchange, entry, told in read():

@@ -55,6 +55,7 @@ async def opened(url: str, vault: Vault | None = None) -> AsyncIterator[Store]:
         await store.close()
 
 
+@pytest.mark.thorough
 def test_pages_hold_what_the_selection_takes_newest_first(url: str) -> None:
     async def run() -> None:
         async with opened(url) as store:

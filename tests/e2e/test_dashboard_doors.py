@@ -69,6 +69,7 @@ def test_both_doors_lead_to_the_same_page_and_metrics(start: StartProxy, client_
     assert json.loads(control.body)["calls"] == 1
 
 
+@pytest.mark.thorough
 def test_a_strict_replay_has_the_page(start: StartProxy, client_of: ClientOf, tmp_path: Path) -> None:
     proxy = start("ai_cache_dashboard=127.0.0.1:0", f"ai_cache_store=cassettes:{tmp_path}/c", "ai_cache_mode=record")
     client_of(proxy).request(OPENAI, chat("hello"))

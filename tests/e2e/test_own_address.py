@@ -75,6 +75,7 @@ def test_health_and_certificate_are_answered_under_every_name(start: StartProxy,
         ("", 421),
     ],
 )
+@pytest.mark.thorough
 def test_all_else_is_answered_only_under_names_of_our_own(
     start: StartProxy, providers: FakeProviders, host: str, status: int
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_host_name_of_this_machine_leads_back_to_us(start: StartProxy) -> None
     assert ask(proxy.port, f"http://{name}:{proxy.port}/", {"Host": name}).status == 508
 
 
+@pytest.mark.thorough
 def test_by_http_2_the_authority_decides(start: StartProxy, providers: FakeProviders) -> None:
     proxy = start("ai_cache_own_names=cache.corp.example")
     for name in ("127.0.0.1", "localhost", "ai-cache", "cache.corp.example"):

@@ -147,6 +147,7 @@ def test_where_entries_are_large_only_those_of_the_model_are_read_whole(valkey: 
 
 
 @pytest.mark.parametrize("limit", [1, 7, 40, 1000])
+@pytest.mark.thorough
 def test_namespaces_are_one_list_though_much_was_made_at_the_same_time(limit: int, url: str) -> None:
     async def steps(store: RedisStore) -> None:
         assert sorted(await listed(store, limit=limit)) == list(range(60))

@@ -109,6 +109,7 @@ def test_a_server_at_fault_fails_no_call_and_costs_no_time(
 
 
 @pytest.mark.parametrize("fault", ["dead", "frozen"])
+@pytest.mark.thorough
 def test_it_is_used_again_within_seconds_of_its_recovery(
     fault: str, valkey: Valkey, start: StartProxy, client_of: ClientOf
 ) -> None:

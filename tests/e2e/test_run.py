@@ -100,6 +100,7 @@ def test_a_client_that_does_not_trust_us_is_named(run: Run, environ: dict[str, s
 # What is there already
 
 
+@pytest.mark.thorough
 def test_stale_and_preset_variables_do_not_matter(run: Run, tmp_path: Path, environ: dict[str, str]) -> None:
     gone = str(tmp_path / "gone.pem")
     names = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT")
@@ -349,6 +350,7 @@ def test_java_options_survive_spaces_and_a_second_time() -> None:
 # What it says afterwards
 
 
+@pytest.mark.thorough
 def test_the_report_and_the_summary_agree(run: Run, tmp_path: Path) -> None:
     run("run", *WITH_PROVIDER, "--", *CURL)
     report = tmp_path / "report.json"
@@ -406,6 +408,7 @@ def test_a_hangup_that_was_ignored_stays_ignored(environ: dict[str, str]) -> Non
     assert process.returncode == 0
 
 
+@pytest.mark.thorough
 def test_a_key_that_is_gone_is_made_anew_with_its_certificate(run: Run, tmp_path: Path) -> None:
     assert status(run("run", *WITH_PROVIDER, "--", *CURL)) == "MISS"
     (tmp_path / "data" / "ai-cache" / "ca" / "mitmproxy-ca.pem").unlink()
@@ -440,6 +443,7 @@ def test_an_ephemeral_authority_leaves_nothing(run: Run, tmp_path: Path) -> None
 # For a shell
 
 
+@pytest.mark.thorough
 def test_env_makes_a_shell_use_a_running_serve(
     serve: Callable[..., Process], run: Run, environ: dict[str, str]
 ) -> None:

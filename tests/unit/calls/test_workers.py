@@ -94,6 +94,7 @@ def with_cache[T](settings: Settings, work: Any) -> Any:
 
 
 @pytest.mark.parametrize("mode", SETTINGS)
+@pytest.mark.thorough
 def test_a_worker_reads_what_the_event_loop_reads(mode: str) -> None:
     settings = SETTINGS[mode]
 

@@ -348,6 +348,7 @@ def test_stats_add_up(run: Run, store: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("target", ["out.jsonl", "out.har", "-"])
+@pytest.mark.thorough
 def test_what_is_exported_comes_back_under_the_same_keys(
     target: str, run: Run, store: Callable[..., str], tmp_path: Path
 ) -> None:

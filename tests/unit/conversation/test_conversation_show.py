@@ -216,6 +216,7 @@ def test_a_terminal_of_few_letters_gets_escapes(url: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("no_color", "bold"), [("", True), ("1", False)])
+@pytest.mark.thorough
 def test_headings_stand_out_on_a_terminal_unless_that_is_not_wanted(url: str, no_color: str, bold: bool) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -116,6 +116,7 @@ Imported = Callable[..., tuple[int, list[str], str]]
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.thorough if "100,000" in kind else ()) for kind in FILES]
 )
+@pytest.mark.thorough
 def test_a_broken_file_is_one_line_that_says_what_to_do(kind: str, tmp_path: Path, imported: Imported) -> None:
     name, data, says = FILES[kind]
     bad, good = tmp_path / name, cassette(tmp_path / "good.yaml", interaction())
@@ -261,6 +262,7 @@ def test_a_field_that_would_be_two_lines_is_left_out_and_named(
         ("content-encoding", "rot13"),
     ],
 )
+@pytest.mark.thorough
 def test_a_field_that_lies_about_the_body_is_not_kept(
     form: str, name: str, value: str, tmp_path: Path, imported: Imported
 ) -> None:

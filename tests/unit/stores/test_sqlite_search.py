@@ -307,6 +307,7 @@ def test_a_lock_of_another_process_is_not_waited_for(file: sqlite3.Connection, p
     assert Signer(lambda: False).step(file) is None
 
 
+@pytest.mark.thorough
 def test_what_was_locked_is_signed_later_and_nobody_hears_of_it(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
