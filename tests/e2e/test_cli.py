@@ -52,6 +52,7 @@ def test_run_caches_what_the_command_asks(run: Run, providers: FakeProviders, en
     assert len(providers.calls) == 1
 
 
+@pytest.mark.thorough
 def test_the_first_line_says_mode_store_and_entries(run: Run, tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/s.sqlite3"
     run("run", *WITH_PROVIDER, "--store", store, "--", *curl())

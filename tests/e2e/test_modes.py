@@ -134,6 +134,7 @@ def test_samples_give_the_nth_call_of_a_run_the_nth_answer(
 
 
 @pytest.mark.each_store
+@pytest.mark.thorough
 def test_bypass_rules_skip_stop_reasons_and_silent_headers(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -146,6 +147,7 @@ def test_bypass_rules_skip_stop_reasons_and_silent_headers(
 
 
 @pytest.mark.parametrize(("mode", "status"), [("skip", 200), ("warn", 200), ("error", 424)])
+@pytest.mark.thorough
 def test_requests_that_are_no_ai_calls(
     mode: str, status: int, counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -211,6 +213,7 @@ def test_what_clients_send_beside_their_calls_passes_without_a_word(
 
 @pytest.mark.each_store
 @pytest.mark.usefixtures("lasting_store")
+@pytest.mark.thorough
 def test_record_keeps_everything_on_ai_hosts_and_replay_answers_it_offline(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -533,6 +536,7 @@ def test_reverse_mode_shares_nothing_with_others_and_hits(counting: FakeProvider
 
 
 @pytest.mark.each_store
+@pytest.mark.thorough
 def test_upstream_mode_caches_before_the_outer_proxy(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def _answering(providers: FakeProviders) -> None:
     providers.answer = lambda request: Reply([answer])
 
 
+@pytest.mark.thorough
 def test_proxies_share_their_entries(
     valkey: Valkey, providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:

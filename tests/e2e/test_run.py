@@ -323,6 +323,7 @@ def test_what_is_no_base_url(path: str) -> None:
     assert target_of(path) is None
 
 
+@pytest.mark.thorough
 def test_a_base_url_works_behind_a_port_mapping_and_real_hosts_are_not_taken_for_the_proxy(
     serve: Callable[..., Process], providers: FakeProviders
 ) -> None:
@@ -422,6 +423,7 @@ def test_where_nothing_came_to_the_proxy_it_says_why(run: Run) -> None:
     assert "http://127.0.0.1:8484/https://api.openai.com/v1" in said
 
 
+@pytest.mark.thorough
 def test_an_ephemeral_authority_leaves_nothing(run: Run, tmp_path: Path) -> None:
     done = run(
         "run",

@@ -172,6 +172,7 @@ def test_pages_in_a_row_hold_each_entry_once(kind: str, limit: int, tmp_path: Pa
     with_store(kind, tmp_path, steps)
 
 
+@pytest.mark.thorough
 def test_where_the_time_ends_the_next_page_goes_on(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mitmproxy_ai_cache.stores.sqlite.sqlite_pages._SLICE", 0.0)
 

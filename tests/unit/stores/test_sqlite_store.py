@@ -351,6 +351,7 @@ def test_a_path_that_can_hold_no_file_is_a_store_error_of_one_line(tmp_path: Pat
 # A budget
 
 
+@pytest.mark.thorough
 def test_entries_that_were_used_lately_survive_those_that_were_not(path: Path, clock: Clock) -> None:
     bodies = {number: noise(number, 5000) for number in range(110)}
     budget = 100 * stored_size(entry(0, bodies[0])) + 1000
@@ -673,6 +674,7 @@ def test_a_file_that_is_damaged_while_in_use_is_set_aside_and_a_fresh_one_works(
     assert len([warning for warning in warnings(caplog) if "set aside" in warning]) == 1
 
 
+@pytest.mark.thorough
 def test_a_file_that_is_cut_while_in_use_does_not_end_the_process(path: Path) -> None:
     put(path, *(entry(number, noise(number, 3000)) for number in range(10, 60)))
     code = """
@@ -1015,6 +1017,7 @@ def test_a_file_that_could_not_be_opened_at_the_start_is_used_as_soon_as_it_can(
     assert kept(folder / "cache.sqlite3", range(3)).keys() == {1}
 
 
+@pytest.mark.thorough
 def test_a_lock_held_for_long_loses_nothing_and_no_look_up_waits(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
