@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..wire.safe_text import scrubbed
+from ..wire.safe_text import safe_name, scrubbed
+from ..wire.spelling import did_you_mean
 
 COMMANDS = (
     "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "ls",
@@ -45,18 +47,28 @@ class _Parser(argparse.ArgumentParser):
     failure = 125
 
     def error(self, message: str) -> NoReturn:
-        message = scrubbed(message)
+        message = scrubbed(_with_suggestion(message))
         if self.failure != 125:
             self.exit(self.failure, f"ai-cache: {message}; {self.prog} --help says more\n")
         self.exit(125, f"{self.format_usage()}{self.prog}: error: {message}\n")
 
 
+def _with_suggestion(message: str) -> str:
+    """argparse lists what there is; the nearest of it is said, too."""
+    wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+    return message + did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2])) if wrong else message
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     chosen = next((word for word in arguments if not word.startswith("-") or word == "--version"), "")
+    if chosen and chosen not in (*COMMANDS, "--version"):
+        return _no_such_command(chosen)
     parser = parser_for(chosen)
     arguments, command = _split(chosen, arguments)
-    parsed = parser.parse_args(arguments, argparse.Namespace(command=command))
+    parsed, unknown = parser.parse_known_args(arguments, argparse.Namespace(command=command))
+    if unknown:
+        parsed.parser.error(_unknown(unknown, list(parsed.parser._option_string_actions)))
     try:
         code: int = parsed.main(parsed)
         return code
@@ -64,6 +76,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A directory that is gone or not writable, a file that is none of ours: a line, not a traceback.
         print(f"ai-cache: {type(error).__name__}: {scrubbed(str(error))}", file=sys.stderr)
         return 125
+
+
+def _no_such_command(word: str) -> int:
+    print(
+        f"ai-cache: there is no command {safe_name(word)}{did_you_mean(word, COMMANDS)}; ai-cache --help lists them",
+        file=sys.stderr,
+    )
+    return 125
+
+
+def _unknown(words: Sequence[str], options: Sequence[str]) -> str:
+    option = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+    if not option:
+        return f"unrecognized arguments: {' '.join(words)}"
+    return f"there is no option {safe_name(option)}{did_you_mean(option, options)}"
 
 
 def parser_for(chosen: str = "") -> argparse.ArgumentParser:
@@ -84,7 +111,7 @@ def parser_for(chosen: str = "") -> argparse.ArgumentParser:
         )
         if module:
             module.add_arguments(added)
-            added.set_defaults(main=module.main)
+            added.set_defaults(main=module.main, parser=added)
             added.failure = getattr(module, "FAILURE", 125)
             parser.failure = added.failure if chosen else 125
     return parser
