@@ -7,16 +7,12 @@ import importlib
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ..wire.safe_text import safe_name, scrubbed
 from ..wire.spelling import did_you_mean
-
-COMMANDS = (
-    "run", "serve", "record", "replay", "explain", "diff", "prune", "env", "doctor", "demo", "import", "scan", "ls",
-    "show", "grep", "stats", "export", "rm", "completion", "config", "trust", "options", "profiles", "addon-path",
-)  # fmt: skip
+from .help import COMMANDS, GROUPS, examples
 
 _MODULES = {"import": "import_"}
 """Commands that Python keeps the name of for itself."""
@@ -45,6 +41,26 @@ class _Parser(argparse.ArgumentParser):
     """
 
     failure = 125
+    command = ""
+    commands: argparse._SubParsersAction[Any] | None = None
+    """Set where they are to be listed."""
+
+    def format_help(self) -> str:
+        if not self.commands:
+            return super().format_help() + examples(self.command)
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        listed = {action.dest: action for action in self.commands._choices_actions}
+        for title, names in GROUPS.items():
+            formatter.start_section(title)
+            formatter.add_arguments(listed[name] for name in names)
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments(action for action in self._actions if action is not self.commands)
+        formatter.end_section()
+        formatter.add_text(self.epilog)
+        return formatter.format_help() + examples("")
 
     def error(self, message: str) -> NoReturn:
         message = scrubbed(_with_suggestion(message))
@@ -102,6 +118,8 @@ def parser_for(chosen: str = "") -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ai-cache {__version__}")
     subparsers = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    if not chosen:
+        parser.commands = subparsers
     for name in COMMANDS:
         # Only the chosen command is imported in full: `ai-cache addon-path` need not load a proxy.
         module = importlib.import_module(f".{_module(name)}", __name__) if chosen in (name, "") else None
@@ -109,6 +127,7 @@ def parser_for(chosen: str = "") -> argparse.ArgumentParser:
         added = subparsers.add_parser(
             name, help=summary, description=summary and summary[0].upper() + summary[1:] + "."
         )
+        added.command = name
         if module:
             module.add_arguments(added)
             added.set_defaults(main=module.main, parser=added)
