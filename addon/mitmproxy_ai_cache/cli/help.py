@@ -30,7 +30,7 @@ EXAMPLES = {
     ),
     "diff": ("ai-cache diff", "ai-cache diff main --stat"),
     "prune": ("ai-cache prune --dry-run -- pytest", "ai-cache prune --max-age 90d"),
-    "env": ('eval "$(ai-cache env)"', "ai-cache env --format dotenv > .env"),
+    "env": ('eval "$(ai-cache env)"', "ai-cache env --format dotenv > .env", 'eval "$(ai-cache env --unset)"'),
     "doctor": ("ai-cache doctor",),
     "demo": ("ai-cache demo",),
     "import": ("ai-cache import tests/cassettes", "ai-cache import traffic.har --store cassettes:cassettes"),

@@ -42,9 +42,11 @@ _OF_MITMPROXY = ("allow_hosts", "mode", "websocket")
 """Options of mitmproxy that are called like one of ours without its prefix."""
 
 _PREFIX = "AI_CACHE_"
+BEFORE = "AI_CACHE_BEFORE_"
+"""Begins the variables in which `ai-cache env` keeps what a shell had set before."""
 _VARIABLES = (
     *(option.name.upper() for option in OPTIONS),
-    *(_PREFIX + name for name in ("COMMAND", "HOST", "PORT", "PROXY", "TRUST", "URL")),
+    *(_PREFIX + name for name in ("COMMAND", "ENV", "HOST", "PORT", "PROXY", "TRUST", "URL")),
 )
 
 
@@ -134,7 +136,9 @@ def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping
 
 def mistyped(environ: Mapping[str, str]) -> list[str]:
     """A line for each variable that is none of ours and looks like a mistyped one."""
-    others = [name for name in environ if name.startswith(_PREFIX) and name not in _VARIABLES]
+    others = [
+        name for name in environ if name.startswith(_PREFIX) and not name.startswith(BEFORE) and name not in _VARIABLES
+    ]
     return [
         f"the variable {safe_name(name)} does nothing; did you mean {name_meant}?"
         for name in others
