@@ -8,7 +8,7 @@ GROUPS = {
     "look into a store": ("ls", "show", "grep", "stats", "rm"),
     "move entries": ("import", "export"),
     "settings": ("config", "options", "profiles", "trust"),
-    "set-up": ("completion", "addon-path"),
+    "set-up": ("completion", "addon-path", "uninstall"),
 }
 
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
@@ -46,6 +46,7 @@ EXAMPLES = {
     "trust": ("ai-cache trust", "ai-cache trust --print"),
     "options": ("ai-cache options",),
     "profiles": ("ai-cache profiles",),
+    "uninstall": ("ai-cache uninstall", "ai-cache uninstall --yes"),
     "addon-path": ('mitmdump -s "$(ai-cache addon-path)"',),
 }
 """By command; without one those of `ai-cache --help`."""
