@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GROUPS = {
     "start here": ("demo", "run", "serve", "env", "doctor"),
-    "recordings, for tests and CI": ("record", "replay", "explain", "diff", "prune", "scan"),
+    "recordings, for tests and CI": ("init", "record", "replay", "explain", "diff", "prune", "scan"),
     "look into a store": ("ls", "show", "grep", "stats", "rm"),
     "move entries": ("import", "export"),
     "settings": ("config", "options", "profiles", "trust"),
@@ -22,6 +22,7 @@ EXAMPLES = {
     ),
     "run": ("ai-cache run -- python my_script.py", "ai-cache run --mode refresh -v -- npm test"),
     "serve": ("ai-cache serve", "ai-cache serve --port 8490 --dashboard 127.0.0.1:8485"),
+    "init": ("ai-cache init pytest", "ai-cache init ci --print"),
     "record": ("ai-cache record -- pytest", "ai-cache record cassettes/web -- npm test"),
     "replay": ("ai-cache replay -- pytest", "ai-cache replay --strict-unused -- go test ./..."),
     "explain": (
