@@ -95,6 +95,13 @@ def test_a_wrong_call_starts_nothing_and_says_what_to_write(arguments: list[str]
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_mistyped_variable_is_warned_of_at_the_start(log_format: str, run: Run) -> None:
+    done = run("run", "-q", "--store", "memory:", "--log-format", log_format, "--", "true", AI_CACHE_TLL="1h")
+    assert done.returncode == 0
+    assert "the variable AI_CACHE_TLL does nothing; did you mean AI_CACHE_TTL?" in done.stderr.splitlines()[0]
+
+
 @pytest.mark.thorough
 def test_a_taken_port_is_said(run: Run) -> None:
     import socket

@@ -459,6 +459,39 @@ def test_env_makes_a_shell_use_a_running_serve(
     assert f"start ai-cache serve --port {served.port}" in missing.stderr
 
 
+@pytest.mark.parametrize("shell", ["bash", "sh", "fish", "pwsh"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_env_unset_gives_a_shell_back_what_it_had(
+    shell: str, times: int, serve: Callable[..., Process], environ: dict[str, str]
+) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell} on this machine: its lines are not run")
+    form = {"fish": "fish", "pwsh": "powershell"}.get(shell, "sh")
+    ours = f"{AI_CACHE} env --port {serve().port} --local --format {form}"
+    evaluated = {"sh": 'eval "$({})"', "fish": "{} | source", "powershell": "iex (({}) -join [char]10)"}[form]
+    script = "\n".join(["env"] + [evaluated.format(ours)] * times + ["env", evaluated.format(f"{ours} --unset"), "env"])
+    script = script.replace("\nenv", "\necho ===\nenv")
+    environ |= {"NO_PROXY": "a b'\"$HOME,corp.example", "SSL_CERT_FILE": "/no/such.pem"}
+    done = subprocess.run([shell, "-c", script], env=environ, capture_output=True, text=True, timeout=90, check=True)
+    before, during, after = ({*part.split("\n")} for part in done.stdout.split("===\n"))
+    assert any(line.startswith("HTTP_PROXY=") for line in during)
+    assert {line for line in before ^ after if line and not line.startswith(("_=", "SHLVL="))} == set()
+
+
+def test_env_unset_prints_no_password_and_says_where_nothing_is_to_be_undone(
+    serve: Callable[..., Process], run: Run
+) -> None:
+    port = str(serve().port)
+    shown = run("env", "--port", port, HTTPS_PROXY="http://user:S3cret@127.0.0.1:9").stdout
+    assert 'export AI_CACHE_BEFORE_HTTPS_PROXY="$HTTPS_PROXY"' in shown
+    assert "S3cret" not in shown
+    nothing = run("env", "--unset")
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert "has set nothing in this shell" in nothing.stderr
+    assert "of a file remove the lines" in run("env", "--unset", "--format", "dotenv").stderr
+    assert run("env", "--unset", AI_CACHE_ENV="A;rm,B").stdout == "unset B\nunset AI_CACHE_ENV\n"
+
+
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
