@@ -183,6 +183,7 @@ def _payloads(entry: Entry) -> str:
     return b"\n".join(payloads).decode()
 
 
+@pytest.mark.thorough
 def test_the_deltas_of_responses_add_up_to_the_response_that_ends_them() -> None:
     compared = 0
     for exchange, entry, told in read():
@@ -217,6 +218,7 @@ def _without_totals(body: bytes) -> bytes:
     return b"".join(kept)
 
 
+@pytest.mark.thorough
 def test_the_counts_of_a_conversation_are_those_of_the_gate() -> None:
     compared: Counter[str] = Counter()
     for exchange, entry, told in read():
@@ -245,6 +247,7 @@ def _nested(counts: tuple[tuple[str, int], ...]) -> dict[str, object]:
     return dict(whole)
 
 
+@pytest.mark.thorough
 def test_recorded_calls_that_were_mangled_are_understood_or_shown_as_they_are() -> None:
     chance = random.Random(7)
     for _, entry, _ in read():

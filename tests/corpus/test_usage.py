@@ -87,6 +87,7 @@ def said(exchange: Recorded, name: str) -> int:
     return int(found[-1]) if found else 0
 
 
+@pytest.mark.thorough
 def test_tokens_are_those_that_the_answer_names(capsys: pytest.CaptureFixture[str]) -> None:
     compared: Counter[str] = Counter()
     silent: Counter[str] = Counter()
@@ -109,6 +110,7 @@ def test_tokens_are_those_that_the_answer_names(capsys: pytest.CaptureFixture[st
     assert compared.total() > 1900
 
 
+@pytest.mark.thorough
 def test_tokens_add_up_to_the_total_that_the_provider_states() -> None:
     compared: Counter[str] = Counter()
     for exchange, protocol, found in judged():
@@ -120,6 +122,7 @@ def test_tokens_add_up_to_the_total_that_the_provider_states() -> None:
     assert len(compared) >= 9
 
 
+@pytest.mark.thorough
 def test_tokens_on_bedrock_are_those_of_its_headers_and_metrics() -> None:
     compared: Counter[str] = Counter()
     for exchange, protocol, found in judged():
@@ -144,6 +147,7 @@ def test_tokens_on_bedrock_are_those_of_its_headers_and_metrics() -> None:
     assert compared["whole"] >= 25
 
 
+@pytest.mark.thorough
 def test_tokens_of_cohere_are_those_it_bills() -> None:
     compared = 0
     for exchange, protocol, found in judged():
@@ -158,6 +162,7 @@ def test_tokens_of_cohere_are_those_it_bills() -> None:
     assert compared >= 10
 
 
+@pytest.mark.thorough
 def test_dollars_are_those_that_xai_and_openrouter_charged(capsys: pytest.CaptureFixture[str]) -> None:
     """xAI states the cost of a call in 1e-10 dollars, OpenRouter in dollars. Prices have changed since some of these
     were recorded, and OpenRouter takes the cheapest host: most agree to the last digit, the rest says so."""

@@ -55,6 +55,7 @@ async def opened(url: str, vault: Vault | None = None) -> AsyncIterator[Store]:
         await store.close()
 
 
+@pytest.mark.thorough
 def test_pages_hold_what_the_selection_takes_newest_first(url: str) -> None:
     async def run() -> None:
         async with opened(url) as store:
@@ -70,6 +71,7 @@ def test_pages_hold_what_the_selection_takes_newest_first(url: str) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.thorough
 def test_where_the_time_ends_the_next_page_goes_on(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "_LEAST", 4)
     monkeypatch.setattr(walk, "_MOST", 4)
@@ -87,6 +89,7 @@ def test_where_the_time_ends_the_next_page_goes_on(url: str, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("after", ["x", "1.1", "12345678.0", "\udcff"])
+@pytest.mark.thorough
 def test_a_place_that_no_page_gave_is_refused(url: str, after: str) -> None:
     async def run() -> None:
         async with opened(url) as store:

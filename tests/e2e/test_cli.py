@@ -52,6 +52,7 @@ def test_run_caches_what_the_command_asks(run: Run, providers: FakeProviders, en
     assert len(providers.calls) == 1
 
 
+@pytest.mark.thorough
 def test_the_first_line_says_mode_store_and_entries(run: Run, tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/s.sqlite3"
     run("run", *WITH_PROVIDER, "--store", store, "--", *curl())
@@ -86,6 +87,7 @@ def test_run_returns_the_exit_code_of_the_command(command: list[str], code: int,
         (["run", "--port", "x", "--", "true"], "write a number from 0 to 65535"),
     ],
 )
+@pytest.mark.thorough
 def test_a_wrong_call_starts_nothing_and_says_what_to_write(arguments: list[str], says: str, run: Run) -> None:
     done = run(*arguments)
     assert done.returncode == 125
@@ -93,6 +95,14 @@ def test_a_wrong_call_starts_nothing_and_says_what_to_write(arguments: list[str]
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_mistyped_variable_is_warned_of_at_the_start(log_format: str, run: Run) -> None:
+    done = run("run", "-q", "--store", "memory:", "--log-format", log_format, "--", "true", AI_CACHE_TLL="1h")
+    assert done.returncode == 0
+    assert "the variable AI_CACHE_TLL does nothing; did you mean AI_CACHE_TTL?" in done.stderr.splitlines()[0]
+
+
+@pytest.mark.thorough
 def test_a_taken_port_is_said(run: Run) -> None:
     import socket
 
@@ -116,6 +126,7 @@ def test_the_bundle_holds_the_roots_the_environment_already_named(run: Run, prov
     assert providers.tls.ca.read_text().strip() in shown
 
 
+@pytest.mark.thorough
 def test_control_c_reaches_the_command_once_and_leaves_no_process(environ: dict[str, str], tmp_path: Path) -> None:
     script = tmp_path / "wait.py"
     script.write_text(
@@ -137,6 +148,7 @@ def test_control_c_reaches_the_command_once_and_leaves_no_process(environ: dict[
         os.killpg(process.pid, 0)
 
 
+@pytest.mark.thorough
 def test_serve_runs_until_it_is_told_to_stop(environ: dict[str, str], tmp_path: Path) -> None:
     arguments = [AI_CACHE, "serve", "--port", "0", *WITH_PROVIDER]
     served = Process(arguments, environ, tmp_path / "data" / "ai-cache" / "ca", anew=True).start()

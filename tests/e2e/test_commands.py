@@ -79,6 +79,7 @@ def test_flows_tell_hits_from_misses_and_hold_what_was_streamed(
     assert flows[4].marked == ":white_circle:"
 
 
+@pytest.mark.thorough
 def test_a_purged_flow_is_asked_again(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf, script: Path
 ) -> None:

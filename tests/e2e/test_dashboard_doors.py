@@ -52,6 +52,7 @@ def chat(text: str) -> bytes:
     return json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}).encode()
 
 
+@pytest.mark.thorough
 def test_both_doors_lead_to_the_same_page_and_metrics(start: StartProxy, client_of: ClientOf) -> None:
     proxy = start("ai_cache_dashboard=127.0.0.1:0")
     client = client_of(proxy)
@@ -69,6 +70,7 @@ def test_both_doors_lead_to_the_same_page_and_metrics(start: StartProxy, client_
     assert json.loads(control.body)["calls"] == 1
 
 
+@pytest.mark.thorough
 def test_a_strict_replay_has_the_page(start: StartProxy, client_of: ClientOf, tmp_path: Path) -> None:
     proxy = start("ai_cache_dashboard=127.0.0.1:0", f"ai_cache_store=cassettes:{tmp_path}/c", "ai_cache_mode=record")
     client_of(proxy).request(OPENAI, chat("hello"))
@@ -112,6 +114,7 @@ def test_the_page_is_there_while_a_command_runs(run: Callable[..., subprocess.Co
     assert got.stdout.strip() == "200", got.stderr
 
 
+@pytest.mark.thorough
 def test_calls_go_on_where_the_port_is_taken(start: StartProxy, client_of: ClientOf) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -125,6 +128,7 @@ def test_calls_go_on_where_the_port_is_taken(start: StartProxy, client_of: Clien
         assert client.request(MAGIC + "/", method="GET").status == 200
 
 
+@pytest.mark.thorough
 def test_where_users_are_kept_apart_the_proxy_shows_totals_only(start: StartProxy, client_of: ClientOf) -> None:
     proxy = start("ai_cache_isolate=credential")
     client = client_of(proxy)
@@ -136,6 +140,7 @@ def test_where_users_are_kept_apart_the_proxy_shows_totals_only(start: StartProx
         assert client.request(MAGIC + path, method="GET").status == 403
 
 
+@pytest.mark.thorough
 def test_proxyauth_is_asked_for_before_the_page(start: StartProxy) -> None:
     proxy = start("proxyauth=me:secret")
     connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
@@ -148,6 +153,7 @@ def test_proxyauth_is_asked_for_before_the_page(start: StartProxy) -> None:
     connection.close()
 
 
+@pytest.mark.thorough
 def test_head_has_no_body_and_odd_requests_get_an_answer(start: StartProxy) -> None:
     port = port_of(start("ai_cache_dashboard=127.0.0.1:0"))
     status, headers, body = get(port, "/", method="HEAD")
@@ -160,6 +166,7 @@ def test_head_has_no_body_and_odd_requests_get_an_answer(start: StartProxy) -> N
     assert get(port, "//evil.example/../..%2f..%2fetc/passwd")[0] == 404
 
 
+@pytest.mark.thorough
 def test_a_request_that_is_too_long_does_not_stay(start: StartProxy) -> None:
     port = port_of(start("ai_cache_dashboard=127.0.0.1:0"))
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:

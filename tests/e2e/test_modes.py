@@ -116,6 +116,7 @@ def test_a_signed_header_of_ours_is_forwarded(counting: FakeProviders, start: St
 
 @pytest.mark.each_store
 @pytest.mark.usefixtures("lasting_store")
+@pytest.mark.thorough
 def test_samples_give_the_nth_call_of_a_run_the_nth_answer(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -133,6 +134,7 @@ def test_samples_give_the_nth_call_of_a_run_the_nth_answer(
 
 
 @pytest.mark.each_store
+@pytest.mark.thorough
 def test_bypass_rules_skip_stop_reasons_and_silent_headers(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -145,6 +147,7 @@ def test_bypass_rules_skip_stop_reasons_and_silent_headers(
 
 
 @pytest.mark.parametrize(("mode", "status"), [("skip", 200), ("warn", 200), ("error", 424)])
+@pytest.mark.thorough
 def test_requests_that_are_no_ai_calls(
     mode: str, status: int, counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -165,6 +168,7 @@ def test_requests_that_are_no_ai_calls(
         ({}, b"not json", "not-inference"),
     ],
 )
+@pytest.mark.thorough
 def test_what_cannot_be_cached_passes_with_its_reason(
     headers: dict[str, str], body: bytes, reason: str, counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -183,6 +187,7 @@ def test_what_cannot_be_cached_passes_with_its_reason(
         ("https://generativelanguage.googleapis.com/upload/v1beta/files", {}, "not-inference"),
     ],
 )
+@pytest.mark.thorough
 def test_stateful_calls_pass_with_a_reason(
     url: str, members: dict[str, Any], reason: str, counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -193,6 +198,7 @@ def test_stateful_calls_pass_with_a_reason(
     assert len(counting.calls) == 2
 
 
+@pytest.mark.thorough
 def test_what_clients_send_beside_their_calls_passes_without_a_word(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -207,6 +213,7 @@ def test_what_clients_send_beside_their_calls_passes_without_a_word(
 
 @pytest.mark.each_store
 @pytest.mark.usefixtures("lasting_store")
+@pytest.mark.thorough
 def test_record_keeps_everything_on_ai_hosts_and_replay_answers_it_offline(
     providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -341,6 +348,7 @@ def test_only_if_cached_never_reaches_the_provider(
         pytest.param(b'{"messages":' + b"[" * 200_000 + b"]" * 200_000 + b"}", {}, marks=pytest.mark.thorough),
     ],
 )
+@pytest.mark.thorough
 def test_a_request_nobody_sane_would_send_passes_or_is_refused_cleanly(
     body: bytes, headers: dict[str, str], counting: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -405,6 +413,7 @@ def test_replay_refuses_options_that_would_make_it_leaky(option: str, tmp_path: 
         ("ai_cache_max_size=big", "write for example 10m or 1g"),
     ],
 )
+@pytest.mark.thorough
 def test_a_wrong_option_ends_the_start_with_one_line(option: str, mend: str, tmp_path: Path) -> None:
     done = _mitmdump(tmp_path, option)
     assert done.returncode == 1
@@ -442,6 +451,7 @@ def as_user(client: Client, key: str) -> Got:
 
 
 @pytest.mark.each_store
+@pytest.mark.thorough
 def test_on_loopback_everybody_shares(counting: FakeProviders, start: StartProxy, client_of: ClientOf) -> None:
     client = client_of(start())
     assert seen(as_user(client, "sk-a")) == ("MISS", "answer 1")
@@ -462,6 +472,7 @@ def test_a_proxy_that_serves_others_keeps_credentials_apart(
     assert (rotating.cache, rotating.reason) == ("BYPASS", "unstable-credential")
 
 
+@pytest.mark.thorough
 def test_proxy_users_are_kept_apart_and_nobody_is_refused(
     counting: FakeProviders, start: StartProxy, tmp_path: Path
 ) -> None:
@@ -525,6 +536,7 @@ def test_reverse_mode_shares_nothing_with_others_and_hits(counting: FakeProvider
 
 
 @pytest.mark.each_store
+@pytest.mark.thorough
 def test_upstream_mode_caches_before_the_outer_proxy(
     counting: FakeProviders, start: StartProxy, client_of: ClientOf, tmp_path: Path
 ) -> None:

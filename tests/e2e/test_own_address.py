@@ -75,6 +75,7 @@ def test_health_and_certificate_are_answered_under_every_name(start: StartProxy,
         ("", 421),
     ],
 )
+@pytest.mark.thorough
 def test_all_else_is_answered_only_under_names_of_our_own(
     start: StartProxy, providers: FakeProviders, host: str, status: int
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_host_name_of_this_machine_leads_back_to_us(start: StartProxy) -> None
     assert ask(proxy.port, f"http://{name}:{proxy.port}/", {"Host": name}).status == 508
 
 
+@pytest.mark.thorough
 def test_by_http_2_the_authority_decides(start: StartProxy, providers: FakeProviders) -> None:
     proxy = start("ai_cache_own_names=cache.corp.example")
     for name in ("127.0.0.1", "localhost", "ai-cache", "cache.corp.example"):
@@ -233,6 +235,7 @@ def test_a_base_url_goes_to_ai_hosts_and_to_what_is_named(start: StartProxy, pro
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "127.1", "2130706433"])
+@pytest.mark.thorough
 def test_an_address_that_is_named_exactly_is_allowed_in_every_spelling(
     start: StartProxy, providers: FakeProviders, name: str
 ) -> None:
@@ -296,6 +299,7 @@ APP = {"Origin": "app://notes"}
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
     ],
 )
+@pytest.mark.thorough
 def test_a_page_of_somebody_else_gets_nothing(shared: tuple[Process, int, FakeProviders], sent: dict[str, str]) -> None:
     proxy, page, providers = shared
     for path in ("/", "/healthz", "/ca.pem", BASED, "/metrics", "/ai-cache/status"):
@@ -308,6 +312,7 @@ def test_a_page_of_somebody_else_gets_nothing(shared: tuple[Process, int, FakePr
     assert not providers.calls
 
 
+@pytest.mark.thorough
 def test_who_types_the_address_gets_what_is_harmless(start: StartProxy) -> None:
     proxy = start("ai_cache_dashboard=127.0.0.1:0")
     typed = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -324,6 +329,7 @@ def test_node_sends_a_mode_and_is_served(start: StartProxy) -> None:
 
 
 @pytest.mark.parametrize("origin", ["app://notes", "null", "http://localhost:5173"])
+@pytest.mark.thorough
 def test_a_page_that_was_let_in_uses_base_urls_and_nothing_else(start: StartProxy, origin: str) -> None:
     proxy = start(f"ai_cache_browser_origins={origin}")
     sent = {"Origin": origin, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
@@ -377,6 +383,7 @@ def test_with_the_password_others_get_what_is_local(start: StartProxy) -> None:
     assert ask(proxy.port, "http://ai-cache.internal/entries", PASSWORD, address=address).status == 200
 
 
+@pytest.mark.thorough
 def test_nobody_becomes_local_by_going_through_us(start: StartProxy) -> None:
     address = outward_address()
     proxy = start("listen_host=0.0.0.0", "ai_cache_dashboard=127.0.0.1:0")

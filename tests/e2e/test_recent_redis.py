@@ -147,6 +147,7 @@ def test_where_entries_are_large_only_those_of_the_model_are_read_whole(valkey: 
 
 
 @pytest.mark.parametrize("limit", [1, 7, 40, 1000])
+@pytest.mark.thorough
 def test_namespaces_are_one_list_though_much_was_made_at_the_same_time(limit: int, url: str) -> None:
     async def steps(store: RedisStore) -> None:
         assert sorted(await listed(store, limit=limit)) == list(range(60))
@@ -159,6 +160,7 @@ def test_namespaces_are_one_list_though_much_was_made_at_the_same_time(limit: in
     with_store(url, steps, *entries)
 
 
+@pytest.mark.thorough
 def test_what_is_removed_between_two_pages_hides_nothing_else(url: str) -> None:
     async def steps(store: RedisStore) -> None:
         seen, after = 0, ""
@@ -213,6 +215,7 @@ def test_a_member_whose_entry_is_there_again_is_put_back(valkey: Valkey) -> None
 
 
 @pytest.mark.parametrize("lost", ["all of it", "a part"])
+@pytest.mark.thorough
 def test_a_set_that_the_server_lost_is_made_again(lost: str, url: str, valkey: Valkey, cluster: Cluster) -> None:
     nodes = [valkey, *cluster.nodes]
 
@@ -234,6 +237,7 @@ def test_a_set_that_the_server_lost_is_made_again(lost: str, url: str, valkey: V
         assert all(node.tell("TTL", name) > 9 * 365 * DAY for name in sets(node))
 
 
+@pytest.mark.thorough
 def test_what_expires_unseen_leaves_no_set_without_end(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent, "_SWEEP_EVERY", 20)
     monkeypatch.setattr(recent, "_SWEPT", 20)

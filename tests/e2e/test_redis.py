@@ -41,6 +41,7 @@ def _answering(providers: FakeProviders) -> None:
     providers.answer = lambda request: Reply([answer])
 
 
+@pytest.mark.thorough
 def test_proxies_share_their_entries(
     valkey: Valkey, providers: FakeProviders, start: StartProxy, client_of: ClientOf
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_server_at_fault_fails_no_call_and_costs_no_time(
 
 
 @pytest.mark.parametrize("fault", ["dead", "frozen"])
+@pytest.mark.thorough
 def test_it_is_used_again_within_seconds_of_its_recovery(
     fault: str, valkey: Valkey, start: StartProxy, client_of: ClientOf
 ) -> None:

@@ -107,6 +107,7 @@ def test_what_meets_all_conditions_is_removed_and_said(url: str, run: Run) -> No
     ],
     ids=str,
 )
+@pytest.mark.thorough
 def test_each_condition_takes_what_it_names(conditions: list[str], expected: list[int], url: str, run: Run) -> None:
     fill(url, entry(1), entry(2), entry(3, namespace="n"))
     said = run("rm", *conditions, "--store", url)

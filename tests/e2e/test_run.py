@@ -100,6 +100,7 @@ def test_a_client_that_does_not_trust_us_is_named(run: Run, environ: dict[str, s
 # What is there already
 
 
+@pytest.mark.thorough
 def test_stale_and_preset_variables_do_not_matter(run: Run, tmp_path: Path, environ: dict[str, str]) -> None:
     gone = str(tmp_path / "gone.pem")
     names = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT")
@@ -322,6 +323,7 @@ def test_what_is_no_base_url(path: str) -> None:
     assert target_of(path) is None
 
 
+@pytest.mark.thorough
 def test_a_base_url_works_behind_a_port_mapping_and_real_hosts_are_not_taken_for_the_proxy(
     serve: Callable[..., Process], providers: FakeProviders
 ) -> None:
@@ -349,6 +351,7 @@ def test_java_options_survive_spaces_and_a_second_time() -> None:
 # What it says afterwards
 
 
+@pytest.mark.thorough
 def test_the_report_and_the_summary_agree(run: Run, tmp_path: Path) -> None:
     run("run", *WITH_PROVIDER, "--", *CURL)
     report = tmp_path / "report.json"
@@ -406,6 +409,7 @@ def test_a_hangup_that_was_ignored_stays_ignored(environ: dict[str, str]) -> Non
     assert process.returncode == 0
 
 
+@pytest.mark.thorough
 def test_a_key_that_is_gone_is_made_anew_with_its_certificate(run: Run, tmp_path: Path) -> None:
     assert status(run("run", *WITH_PROVIDER, "--", *CURL)) == "MISS"
     (tmp_path / "data" / "ai-cache" / "ca" / "mitmproxy-ca.pem").unlink()
@@ -419,6 +423,7 @@ def test_where_nothing_came_to_the_proxy_it_says_why(run: Run) -> None:
     assert "http://127.0.0.1:8484/https://api.openai.com/v1" in said
 
 
+@pytest.mark.thorough
 def test_an_ephemeral_authority_leaves_nothing(run: Run, tmp_path: Path) -> None:
     done = run(
         "run",
@@ -440,6 +445,7 @@ def test_an_ephemeral_authority_leaves_nothing(run: Run, tmp_path: Path) -> None
 # For a shell
 
 
+@pytest.mark.thorough
 def test_env_makes_a_shell_use_a_running_serve(
     serve: Callable[..., Process], run: Run, environ: dict[str, str]
 ) -> None:
@@ -451,6 +457,39 @@ def test_env_makes_a_shell_use_a_running_serve(
     missing = run("env", "--port", str(served.port))
     assert missing.returncode == 125
     assert f"start ai-cache serve --port {served.port}" in missing.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh", "fish", "pwsh"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_env_unset_gives_a_shell_back_what_it_had(
+    shell: str, times: int, serve: Callable[..., Process], environ: dict[str, str]
+) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"there is no {shell} on this machine: its lines are not run")
+    form = {"fish": "fish", "pwsh": "powershell"}.get(shell, "sh")
+    ours = f"{AI_CACHE} env --port {serve().port} --local --format {form}"
+    evaluated = {"sh": 'eval "$({})"', "fish": "{} | source", "powershell": "iex (({}) -join [char]10)"}[form]
+    script = "\n".join(["env"] + [evaluated.format(ours)] * times + ["env", evaluated.format(f"{ours} --unset"), "env"])
+    script = script.replace("\nenv", "\necho ===\nenv")
+    environ |= {"NO_PROXY": "a b'\"$HOME,corp.example", "SSL_CERT_FILE": "/no/such.pem"}
+    done = subprocess.run([shell, "-c", script], env=environ, capture_output=True, text=True, timeout=90, check=True)
+    before, during, after = ({*part.split("\n")} for part in done.stdout.split("===\n"))
+    assert any(line.startswith("HTTP_PROXY=") for line in during)
+    assert {line for line in before ^ after if line and not line.startswith(("_=", "SHLVL="))} == set()
+
+
+def test_env_unset_prints_no_password_and_says_where_nothing_is_to_be_undone(
+    serve: Callable[..., Process], run: Run
+) -> None:
+    port = str(serve().port)
+    shown = run("env", "--port", port, HTTPS_PROXY="http://user:S3cret@127.0.0.1:9").stdout
+    assert 'export AI_CACHE_BEFORE_HTTPS_PROXY="$HTTPS_PROXY"' in shown
+    assert "S3cret" not in shown
+    nothing = run("env", "--unset")
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert "has set nothing in this shell" in nothing.stderr
+    assert "of a file remove the lines" in run("env", "--unset", "--format", "dotenv").stderr
+    assert run("env", "--unset", AI_CACHE_ENV="A;rm,B").stdout == "unset B\nunset AI_CACHE_ENV\n"
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ A, B = chat(), chat(seed=1)
 
 
 @pytest.mark.parametrize(("repeat", "after"), [("last", ["3", "3"]), ("first", ["1", "1"]), ("error", ["424", "424"])])
+@pytest.mark.thorough
 def test_a_replay_gives_the_nth_answer_in_any_order_across_keys(
     repeat: str, after: list[str], play: Callable[..., list[str]]
 ) -> None:

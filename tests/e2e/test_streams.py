@@ -228,6 +228,7 @@ def test_an_upstream_reset_is_an_error_to_every_client(providers: FakeProviders,
 
 
 @pytest.mark.each_store
+@pytest.mark.thorough
 def test_twenty_parallel_h2_calls_to_an_h1_provider_take_the_time_of_one(
     providers: FakeProviders, start: StartProxy
 ) -> None:

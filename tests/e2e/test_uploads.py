@@ -209,6 +209,7 @@ class H2:
 
 @pytest.mark.parametrize("size", [1000, 200_000], ids=["held", "streamed"])
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "without a length"])
+@pytest.mark.thorough
 def test_an_h2_upload_reaches_an_http_1_provider_whole(
     answering: FakeProviders, start: StartProxy, declared: bool, size: int
 ) -> None:
@@ -256,6 +257,7 @@ def test_hosts_that_are_refused_are_refused_by_the_head(answering: FakeProviders
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/purge", "/ai-cache/x"])
+@pytest.mark.thorough
 def test_our_own_address_takes_no_large_uploads(start: StartProxy, path: str) -> None:
     proxy = start("ai_cache_max_body=64k")
     url = f"http://ai-cache.internal{path}"
@@ -268,6 +270,7 @@ def test_our_own_address_takes_no_large_uploads(start: StartProxy, path: str) ->
 
 @pytest.mark.parametrize("url", [PLAIN, PLAIN.replace("chat/completions", "files"), "http://other.example/upload"])
 @pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.thorough
 def test_a_replay_refuses_what_is_too_large_and_reads_no_more_of_it(
     providers: FakeProviders, start: StartProxy, tmp_path: Path, url: str, chunked: bool
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_request_has_its_size_and_is_a_chat(size: int, spaced: bool) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in material.ANSWERS if name != "sse-slow"])
+@pytest.mark.thorough
 def test_an_answer_is_one_that_is_kept(name: str) -> None:
     kind, chunks = material.answer(name)
     data = b"".join(chunk for chunk in chunks if isinstance(chunk, bytes))

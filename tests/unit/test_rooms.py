@@ -35,6 +35,7 @@ def test_a_room_imports_from_those_below_it_alone() -> None:
 @pytest.mark.parametrize(
     ("room", "above"), [("wire/messages.py", "entries.entry"), ("calls/policy.py", "proxy.bridge")]
 )
+@pytest.mark.thorough
 def test_an_import_from_above_is_found(tmp_path: Path, room: str, above: str) -> None:
     folder = tmp_path / "addon" / "mitmproxy_ai_cache"
     for file in PACKAGE.rglob("*.py"):

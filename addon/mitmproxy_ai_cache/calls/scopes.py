@@ -49,7 +49,7 @@ class Scope:
         return {
             "namespace": self.namespace,
             "calls": self.calls,
-            "statuses": dict(self.statuses),
+            "statuses": {str(status): count for status, count in self.statuses.items()},
             "stored": self.stored,
             "missed": self.missed,
             "misses": self.misses,

@@ -15,7 +15,7 @@ from ..stores.redis.url import shown
 from ..wire.safe_text import SECRETS, may_hold_password, safe_url
 from . import project
 from .proxy import add_options, failed
-from .sources import collect
+from .sources import collect, mistyped
 
 SUMMARY = "print each setting, its value and where it came from"
 
@@ -32,6 +32,8 @@ def main(arguments: argparse.Namespace) -> int:
         return failed(error)
     if directory.ignored:
         print(f"ai-cache: {project.first_line(directory, [])}", file=sys.stderr)
+    for line in mistyped(os.environ):
+        print(f"ai-cache: {line}", file=sys.stderr)
     width = max(map(len, found))
     for name, value in found.items():
         print(f"{name:<{width}}  {shown_value(name, value.value):<40}  {value.origin}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -18,10 +19,15 @@ from .environment import variables
 from .outer import MARK, alive, certificate
 from .proxy import StartError, add_address, failed
 from .replaying import placeholders
+from .sources import BEFORE
 
 SUMMARY = "print the variables that point a shell at a running serve"
 
-FORMATS = ("sh", "fish", "powershell", "dotenv", "github", "json")
+SHELLS = ("sh", "fish", "powershell")
+FORMATS = (*SHELLS, "dotenv", "github", "json")
+
+SET = "AI_CACHE_ENV"
+"""The names of the variables that `env` has set in a shell, for `env --unset`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also replace all credentials by placeholders, as replay does; DIR gets the files they need",
     )
 
+    parser.add_argument(
+        "--unset", action="store_true", help="print what undoes ai-cache env in the same shell (sh, fish, powershell)"
+    )
+
 
 def main(arguments: argparse.Namespace) -> int:
+    if arguments.unset:
+        return _unset(arguments.format)
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     url = f"http://{host}:{arguments.port}"
     if not alive(url):
@@ -63,14 +75,46 @@ def main(arguments: argparse.Namespace) -> int:
     block.pop(MARK)
     if removed:
         print(f"ai-cache: left out of NO_PROXY: {', '.join(removed)}", file=sys.stderr)
+    saved = list(block)  # not the credentials that placeholders replace: no variable may hold them in a replay
     if arguments.placeholders:
         block |= placeholders(os.environ, folder(arguments.placeholders), keep=False)[0]
     if arguments.format == "json":
         print(json.dumps(block, indent=2))
         return 0
+    if arguments.format in SHELLS:
+        print("\n".join(_noted(arguments.format, saved, list(block))))
     for name, value in block.items():
         print(line(arguments.format, name, value))
     return 0
+
+
+def _noted(form: str, saved: list[str], names: list[str]) -> list[str]:
+    """Keep what the shell has under these names. The shell copies it, so that no password is printed."""
+    before = set_before(os.environ)
+    lines = [_copy(form, BEFORE + name, name) for name in saved if name in os.environ and name not in before]
+    return [*lines, line(form, SET, ",".join(dict.fromkeys([*before, *names])))]
+
+
+def _unset(form: str) -> int:
+    if form not in SHELLS:
+        return failed(StartError(f"--unset is for a shell: --format {', '.join(SHELLS)}; of a file remove the lines"))
+    names = set_before(os.environ)
+    if not names:
+        print("ai-cache: ai-cache env has set nothing in this shell", file=sys.stderr)
+        return 0
+    for name in names:
+        if BEFORE + name in os.environ:
+            print(_copy(form, name, BEFORE + name))
+            print(_removed(form, BEFORE + name))
+        else:
+            print(_removed(form, name))
+    print(_removed(form, SET))
+    return 0
+
+
+def set_before(environ: Mapping[str, str]) -> list[str]:
+    """The variables that an earlier `ai-cache env` has set in this shell."""
+    return [name for name in environ.get(SET, "").split(",") if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]
 
 
 def named_address(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -87,6 +131,19 @@ def folder(named: Path) -> Path:
     """For the files of placeholders: the user's alone."""
     named.mkdir(mode=0o700, parents=True, exist_ok=True)
     return named
+
+
+def _copy(form: str, name: str, other: str) -> str:
+    """`name` gets the value of `other`."""
+    return {"fish": f'set -gx {name} "${other}"', "powershell": f"$env:{name} = $env:{other}"}.get(
+        form, f'export {name}="${other}"'
+    )
+
+
+def _removed(form: str, name: str) -> str:
+    return {"fish": f"set -e {name}", "powershell": f"Remove-Item -ErrorAction Ignore Env:{name}"}.get(
+        form, f"unset {name}"
+    )
 
 
 def line(form: str, name: str, value: str) -> str:

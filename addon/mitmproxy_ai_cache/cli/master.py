@@ -29,6 +29,7 @@ from ..identity.hosts import HostList
 from ..proxy.patches import tuning
 from ..proxy.tunnels import OuterCredentials, Tunnels
 from ..wire.safe_text import safe_name
+from ..wire.spelling import did_you_mean
 
 
 class ProxyMaster(master.Master):
@@ -61,8 +62,9 @@ class ProxyMaster(master.Master):
         for assignment in assignments:
             name = assignment.partition("=")[0]
             if name not in self.options:
+                near = did_you_mean(name, self.options.keys())
                 raise exceptions.OptionsError(
-                    f"there is no option {safe_name(name)!r}; ai-cache options lists ours, "
+                    f"there is no option {safe_name(name)!r}{near}; ai-cache options lists ours, "
                     "mitmdump --options those of mitmproxy"
                 )
         self.options.set(*assignments)

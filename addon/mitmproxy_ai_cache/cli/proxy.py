@@ -28,7 +28,7 @@ from ..wire.safe_text import quoted, scrubbed
 from . import first_start, outer, project
 from .first_start import StartError
 from .project import Project
-from .sources import Value, collect, gather
+from .sources import Value, collect, gather, mistyped
 
 if TYPE_CHECKING:
     from .master import ProxyMaster
@@ -183,7 +183,9 @@ async def proxy(arguments: argparse.Namespace, *, log_calls: bool) -> AsyncItera
 
 
 def _tell(found: Mapping[str, Value], directory: Project, arguments: argparse.Namespace, json_lines: bool) -> str:
-    """Say which settings came from the directory."""
+    """Say which settings came from the directory, and which variables look mistyped."""
+    for line in mistyped(os.environ):
+        print(log_line.message(line, "warning") if json_lines else f"ai-cache: {line}", file=sys.stderr, flush=True)
     counting = [name for name, value in found.items() if value.origin == str(directory.file)]
     told = project.first_line(directory, counting)
     if told and (directory.ignored or not arguments.quiet):

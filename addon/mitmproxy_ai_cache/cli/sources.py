@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..configuration.options import LIST, OPTIONS, Option, near
+from ..configuration.options import LIST, OPTIONS, Option
 from ..configuration.settings import SettingsError
 from ..proxy.targets import LOCAL
 from ..stores import CASSETTES
 from ..wire.safe_text import quoted, safe_name
+from ..wire.spelling import did_you_mean, meant
 from . import project
 from .project import Project
 
@@ -36,6 +37,17 @@ _FLAGS = {
     "log_format": "log_format",
     "dashboard": "dashboard",
 }
+
+_OF_MITMPROXY = ("allow_hosts", "mode", "websocket")
+"""Options of mitmproxy that are called like one of ours without its prefix."""
+
+_PREFIX = "AI_CACHE_"
+BEFORE = "AI_CACHE_BEFORE_"
+"""Begins the variables in which `ai-cache env` keeps what a shell had set before."""
+_VARIABLES = (
+    *(option.name.upper() for option in OPTIONS),
+    *(_PREFIX + name for name in ("COMMAND", "ENV", "HOST", "PORT", "PROXY", "TRUST", "URL")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +96,8 @@ def _check_names(file: Path, table: Mapping[str, Any]) -> None:
     known = [option.name.removeprefix("ai_cache_") for option in OPTIONS]
     for name in table:
         if name not in known:
-            raise SettingsError(
-                f"{file}: there is no setting {safe_name(name)!r}{near(name, known)}; ai-cache options lists them"
-            )
+            near = did_you_mean(name, known)
+            raise SettingsError(f"{file}: there is no setting {safe_name(name)!r}{near}; ai-cache options lists them")
 
 
 def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Value]:
@@ -107,8 +118,8 @@ def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping
     for assignment in getattr(arguments, "set", None) or []:
         name, separator, text = assignment.partition("=")
         if name not in by_name:
-            if name.startswith("ai_cache_"):
-                raise SettingsError(f"there is no option {safe_name(name)}{near(name, by_name)}")
+            if name.startswith("ai_cache_") or (f"ai_cache_{name}" in by_name and name not in _OF_MITMPROXY):
+                raise SettingsError(f"there is no option {safe_name(name)}{did_you_mean(name, by_name)}")
             continue  # one of mitmproxy's own
         option = by_name[name]
         if option.type is LIST:
@@ -121,6 +132,18 @@ def _gathered(counting: Project, arguments: argparse.Namespace, environ: Mapping
         more = [name for name in LOCAL if name not in named.value]
         found["ai_cache_hosts"] = Value((*named.value, *more), "--local" if more else named.origin)
     return found
+
+
+def mistyped(environ: Mapping[str, str]) -> list[str]:
+    """A line for each variable that is none of ours and looks like a mistyped one."""
+    others = [
+        name for name in environ if name.startswith(_PREFIX) and not name.startswith(BEFORE) and name not in _VARIABLES
+    ]
+    return [
+        f"the variable {safe_name(name)} does nothing; did you mean {name_meant}?"
+        for name in others
+        if (name_meant := meant(name, _VARIABLES))
+    ]
 
 
 def nearest_file(start: Path) -> tuple[Path, Mapping[str, Any]]:

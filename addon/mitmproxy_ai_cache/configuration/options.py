@@ -5,8 +5,7 @@ The table is the one place: mitmproxy's `--options`, the CLI's `--help` and the 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -320,9 +319,3 @@ OPTIONS: tuple[Option, ...] = (
         LOG_FORMATS,
     ),
 )
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` for a mistyped option, or nothing."""
-    found = difflib.get_close_matches(name, list(known), 1, 0.75)
-    return f"; did you mean {found[0]}?" if found else ""

@@ -16,11 +16,12 @@ from mitmproxy.proxy import mode_specs
 
 from ..calls import own_address, own_rules
 from ..calls.capture import Capture
-from ..configuration.options import LIST, Option, near
+from ..configuration.options import LIST, Option
 from ..protocols.base import Ending
 from ..wire import addresses, our_headers
 from ..wire.messages import Headers, Request, Response
 from ..wire.safe_text import quoted
+from ..wire.spelling import did_you_mean
 from .control import ControlCall, WrongCall
 from .patches import arrival, odd_answers
 
@@ -141,7 +142,7 @@ def wrong_options(deferred: Mapping[str, Any], options: Iterable[Option]) -> lis
         if not name.startswith("ai_cache_"):
             continue
         if name not in known:
-            complaints.append(f"there is no option {name}{near(name, known)}")
+            complaints.append(f"there is no option {name}{did_you_mean(name, known)}")
             continue
         if complaint := _misfit(known[name], getattr(given, "val", given)):
             complaints.append(f"{name} is {complaint}")

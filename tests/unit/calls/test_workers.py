@@ -94,6 +94,7 @@ def with_cache[T](settings: Settings, work: Any) -> Any:
 
 
 @pytest.mark.parametrize("mode", SETTINGS)
+@pytest.mark.thorough
 def test_a_worker_reads_what_the_event_loop_reads(mode: str) -> None:
     settings = SETTINGS[mode]
 
@@ -120,6 +121,7 @@ def test_a_worker_reads_what_the_event_loop_reads(mode: str) -> None:
     with_cache(settings, compare)
 
 
+@pytest.mark.thorough
 def test_a_worker_judges_and_redacts_as_the_event_loop_does() -> None:
     settings = SETTINGS["record"]
     answer = json.dumps({
@@ -250,6 +252,7 @@ def test_a_strict_replay_refuses_what_a_slow_pattern_keeps_from_being_read() -> 
     with_cache(settings, ask)
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_fails_its_call_and_the_next_call_gets_another() -> None:
     async def ask(cache: CountedCache) -> None:
         long = chat("x" * workers.LARGE)
@@ -269,6 +272,7 @@ def test_a_worker_that_dies_fails_its_call_and_the_next_call_gets_another() -> N
     with_cache(Settings(), ask)
 
 
+@pytest.mark.thorough
 def test_no_worker_is_started_for_ordinary_calls_and_none_is_left_at_the_end() -> None:
     pids: list[int] = []
 
@@ -283,6 +287,7 @@ def test_no_worker_is_started_for_ordinary_calls_and_none_is_left_at_the_end() -
     assert not os.path.exists(f"/proc/{pids[0]}")
 
 
+@pytest.mark.thorough
 def test_a_worker_ends_when_its_proxy_is_killed() -> None:
     code = """
 import asyncio, sys

@@ -136,6 +136,7 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", SPOILED)
+@pytest.mark.thorough
 def test_a_spoiled_recording_is_named_and_the_others_answer(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -309,6 +309,7 @@ def test_nothing_that_a_provider_sends_is_an_error(protocol: str, format: str, b
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.thorough
 def test_what_is_too_much_is_written_in_time(name: str) -> None:
     hostile = HOSTILE[name]()
     begin = time.process_time()

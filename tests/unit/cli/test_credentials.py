@@ -174,6 +174,7 @@ def test_broken_aws_files_still_give_one_profile(text: str) -> None:
         ("", PLACEHOLDER),
     ],
 )
+@pytest.mark.thorough
 def test_the_project_of_the_real_file_stays(text: str, project: str) -> None:
     assert project_of(text) == project
     assert json.loads(files(text)[GOOGLE_FILE])["project_id"] == project
@@ -306,6 +307,7 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AwsAnswers:
     ("profile", "key"),
     [(None, AWS_KEY_ID), ("dev", AWS_KEY_ID), ("role", "ASIAAICACHEPLACEHOLD"), ("web", "ASIAAICACHEPLACEHOLD")],
 )
+@pytest.mark.thorough
 def test_boto3_signs_with_placeholders_whatever_profile_it_is_given(
     profile: str | None, key: str, aws: AwsAnswers
 ) -> None:
@@ -319,6 +321,7 @@ def test_boto3_signs_with_placeholders_whatever_profile_it_is_given(
     assert len(aws.asked) == (profile in ("role", "web"))
 
 
+@pytest.mark.thorough
 def test_boto3_learns_who_it_is_and_its_keys_run_out_late(aws: AwsAnswers) -> None:
     sts = boto3.Session(region_name="eu-west-1").client("sts")
     assert sts.get_caller_identity()["Account"] == "000000000000"

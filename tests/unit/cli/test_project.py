@@ -114,6 +114,7 @@ def test_any_other_setting_stops_every_command(repository: Path, name: str, comm
 
 
 @pytest.mark.parametrize("name", UNSAFE)
+@pytest.mark.thorough
 def test_the_start_stops_before_anything_is_opened(
     repository: Path, name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

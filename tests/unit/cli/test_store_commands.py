@@ -140,6 +140,7 @@ def test_ls_shows_the_newest_first_with_what_people_look_for(run: Run, store: Ca
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 120])
+@pytest.mark.thorough
 def test_a_table_fits_its_terminal(run: Run, store: Callable[..., str], monkeypatch: Any, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     url = store(*(made(number, "日本語の質問 " * 20, model="m" * 60) for number in range(3)))
@@ -178,6 +179,7 @@ CONDITIONS: list[tuple[list[str], list[int]]] = [
 
 
 @pytest.mark.parametrize(("conditions", "numbers"), CONDITIONS, ids=str)
+@pytest.mark.thorough
 def test_conditions_are_those_of_rm(
     conditions: list[str], numbers: list[int], run: Run, store: Callable[..., str]
 ) -> None:
@@ -348,6 +350,7 @@ def test_stats_add_up(run: Run, store: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("target", ["out.jsonl", "out.har", "-"])
+@pytest.mark.thorough
 def test_what_is_exported_comes_back_under_the_same_keys(
     target: str, run: Run, store: Callable[..., str], tmp_path: Path
 ) -> None:

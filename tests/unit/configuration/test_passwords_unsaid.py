@@ -169,6 +169,7 @@ def settable(text: str) -> bool:
 @settings(derandomize=True, max_examples=examples(300))
 @given(misspelt(), st.sampled_from(NAMES), st.sampled_from(["{}", "--set={}", "--store={}", "--port={}", "--mode={}"]))
 @example(("redis:/:QXZJ0189@host", "QXZJ0189"), "ai_cache_store", "{}")
+@pytest.mark.thorough
 def test_the_command_line(case: tuple[str, str], name: str, form: str) -> None:
     url, secret = case
     for arguments in (

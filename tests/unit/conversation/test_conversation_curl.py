@@ -97,6 +97,7 @@ BODIES = {
 
 @needs_curl
 @pytest.mark.parametrize("shell", [pytest.param("bash", marks=pytest.mark.thorough), "sh"])
+@pytest.mark.thorough
 def test_every_body_arrives_as_it_was(server: Server, shell: str) -> None:
     for name, body in BODIES.items():
         server.arrived.clear()

@@ -157,6 +157,7 @@ def test_a_program_gets_everything(show: Shown) -> None:
     assert binary["conversation"]["answer"][0]["parts"][0]["type"] == "audio"
 
 
+@pytest.mark.thorough
 def test_bytes_are_bytes(url: str) -> None:
     assert _process(url, "1234", "--raw").communicate(timeout=60) == (b"\xff\x00", b"")
 
@@ -201,6 +202,7 @@ def _process(url: str, *arguments: str, **environ: str) -> subprocess.Popen[byte
     )
 
 
+@pytest.mark.thorough
 def test_a_reader_that_leaves_ends_it_silently(url: str) -> None:
     process = _process(url, "abcd")
     assert process.stdout is not None
@@ -210,12 +212,14 @@ def test_a_reader_that_leaves_ends_it_silently(url: str) -> None:
     assert process.wait(60) == 0
 
 
+@pytest.mark.thorough
 def test_a_terminal_of_few_letters_gets_escapes(url: str, tmp_path: Path) -> None:
     out, err = _process(url, "abcd", PYTHONIOENCODING="ascii").communicate(timeout=60)
     assert (err, b"\\u202etxt" in out) == (b"", True)
 
 
 @pytest.mark.parametrize(("no_color", "bold"), [("", True), ("1", False)])
+@pytest.mark.thorough
 def test_headings_stand_out_on_a_terminal_unless_that_is_not_wanted(url: str, no_color: str, bold: bool) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

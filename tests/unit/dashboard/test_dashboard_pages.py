@@ -126,6 +126,7 @@ def test_what_is_remembered_of_a_request_is_without_its_credentials(page: Page) 
     assert "sk-of-somebody" not in page.text("/calls/1")
 
 
+@pytest.mark.thorough
 def test_requests_are_remembered_within_bounds(page: Page) -> None:
     page.call("x" * (1 << 20))
     assert page.cache is not None
@@ -245,6 +246,7 @@ def test_the_list_names_the_question_of_an_agent_and_the_size_of_what_is_larger(
     assert asked(2_000_000) == "(a request of 2.0 MB)"
 
 
+@pytest.mark.thorough
 def test_five_megabytes_are_cut_with_a_link_to_the_whole(page: Page) -> None:
     key = page.call("much", "word " * 1_000_000).key
     for view in ("", "?view=raw"):

@@ -116,6 +116,7 @@ Imported = Callable[..., tuple[int, list[str], str]]
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.thorough if "100,000" in kind else ()) for kind in FILES]
 )
+@pytest.mark.thorough
 def test_a_broken_file_is_one_line_that_says_what_to_do(kind: str, tmp_path: Path, imported: Imported) -> None:
     name, data, says = FILES[kind]
     bad, good = tmp_path / name, cassette(tmp_path / "good.yaml", interaction())
@@ -236,6 +237,7 @@ def with_header(name: str, value: str, path: Path, form: str) -> Path:
         ("x-request-id\n", "a"),
     ],
 )
+@pytest.mark.thorough
 def test_a_field_that_would_be_two_lines_is_left_out_and_named(
     form: str, name: str, value: str, tmp_path: Path, imported: Imported
 ) -> None:
@@ -261,6 +263,7 @@ def test_a_field_that_would_be_two_lines_is_left_out_and_named(
         ("content-encoding", "rot13"),
     ],
 )
+@pytest.mark.thorough
 def test_a_field_that_lies_about_the_body_is_not_kept(
     form: str, name: str, value: str, tmp_path: Path, imported: Imported
 ) -> None:
@@ -272,6 +275,7 @@ def test_a_field_that_lies_about_the_body_is_not_kept(
 
 @pytest.mark.parametrize("status", [0, 99, 100, 101, 103, 199, 600, 999, -200, 10**40])
 @pytest.mark.parametrize("form", ["vcrpy", "HAR"])
+@pytest.mark.thorough
 def test_a_status_that_no_answer_has_is_not_imported(
     status: int, form: str, tmp_path: Path, imported: Imported
 ) -> None:
@@ -308,6 +312,7 @@ LINES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", LINES)
+@pytest.mark.thorough
 def test_a_line_of_an_export_that_was_tampered_with_is_skipped_and_named(
     kind: str, tmp_path: Path, imported: Imported
 ) -> None:

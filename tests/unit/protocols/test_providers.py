@@ -239,6 +239,7 @@ def test_the_version_of_the_rules_is_the_same_in_another_process(plugged: Path) 
     assert redaction_rules() == before
 
 
+@pytest.mark.thorough
 def test_workers_know_of_plugins(plugged: Path) -> None:
     async def read() -> Request:
         settings = Settings(mode="replay")

@@ -149,6 +149,7 @@ def expected(conditions: dict[str, Any]) -> list[Entry]:
     return [one for one in reversed(ENTRIES) if not conditions or Selection(**conditions).matches(one)]
 
 
+@pytest.mark.thorough
 def test_a_page_holds_what_the_selection_takes_newest_first(kind: str, tmp_path: Path) -> None:
     async def steps(store: Store) -> None:
         for conditions in SELECTIONS:
@@ -160,6 +161,7 @@ def test_a_page_holds_what_the_selection_takes_newest_first(kind: str, tmp_path:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 20, 60])
+@pytest.mark.thorough
 def test_pages_in_a_row_hold_each_entry_once(kind: str, limit: int, tmp_path: Path) -> None:
     async def steps(store: Store) -> None:
         for conditions in ({}, {"model": "gpt-4o"}, {"contains": "Köln? 1"}):
@@ -170,6 +172,7 @@ def test_pages_in_a_row_hold_each_entry_once(kind: str, limit: int, tmp_path: Pa
     with_store(kind, tmp_path, steps)
 
 
+@pytest.mark.thorough
 def test_where_the_time_ends_the_next_page_goes_on(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mitmproxy_ai_cache.stores.sqlite.sqlite_pages._SLICE", 0.0)
 
@@ -201,6 +204,7 @@ def test_an_entry_is_found_by_the_beginning_of_its_key(kind: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "²", "nan x", "'; DROP TABLE entry"])
+@pytest.mark.thorough
 def test_a_place_that_no_page_gave_is_refused(kind: str, after: str, tmp_path: Path) -> None:
     async def steps(store: Store) -> None:
         with pytest.raises(NoSuchPage):

@@ -351,6 +351,7 @@ def test_a_path_that_can_hold_no_file_is_a_store_error_of_one_line(tmp_path: Pat
 # A budget
 
 
+@pytest.mark.thorough
 def test_entries_that_were_used_lately_survive_those_that_were_not(path: Path, clock: Clock) -> None:
     bodies = {number: noise(number, 5000) for number in range(110)}
     budget = 100 * stored_size(entry(0, bodies[0])) + 1000
@@ -372,6 +373,7 @@ def test_entries_that_were_used_lately_survive_those_that_were_not(path: Path, c
     assert len(left) < 110
 
 
+@pytest.mark.thorough
 def test_the_store_stays_under_its_budget(path: Path, clock: Clock) -> None:
     budget = 400_000
     sizes = [random.Random(seed).choice([200, 3000, 9000, 40_000]) for seed in range(120)]
@@ -383,6 +385,7 @@ def test_the_store_stays_under_its_budget(path: Path, clock: Clock) -> None:
         assert sum(stored_size(value) for value in found.values()) <= budget
 
 
+@pytest.mark.thorough
 def test_a_store_that_holds_few_large_entries_keeps_the_newest(path: Path, clock: Clock) -> None:
     budget = 10 * stored_size(entry(0, noise(0, 20_000))) + 1000
     for number in range(15):
@@ -487,6 +490,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.thorough
 def test_two_processes_write_to_one_file_and_lose_nothing(path: Path) -> None:
     code = """
     print("ready", flush=True)
@@ -518,6 +522,7 @@ def test_two_processes_write_to_one_file_and_lose_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", [1, 100, 400])
+@pytest.mark.thorough
 def test_a_writer_that_is_killed_leaves_a_file_of_whole_entries(path: Path, written: int) -> None:
     code = """
     for number in range(100_000):
@@ -669,6 +674,7 @@ def test_a_file_that_is_damaged_while_in_use_is_set_aside_and_a_fresh_one_works(
     assert len([warning for warning in warnings(caplog) if "set aside" in warning]) == 1
 
 
+@pytest.mark.thorough
 def test_a_file_that_is_cut_while_in_use_does_not_end_the_process(path: Path) -> None:
     put(path, *(entry(number, noise(number, 3000)) for number in range(10, 60)))
     code = """
@@ -912,6 +918,7 @@ def move_away(path: Path) -> None:
 
 @pytest.mark.parametrize("take_away", [remove_all, remove_file_only, remove_wal_only, move_away])
 @pytest.mark.parametrize("noticed_by", ["writes", "look-ups"])
+@pytest.mark.thorough
 def test_a_file_that_was_taken_away_is_made_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -1010,6 +1017,7 @@ def test_a_file_that_could_not_be_opened_at_the_start_is_used_as_soon_as_it_can(
     assert kept(folder / "cache.sqlite3", range(3)).keys() == {1}
 
 
+@pytest.mark.thorough
 def test_a_lock_held_for_long_loses_nothing_and_no_look_up_waits(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -165,6 +165,7 @@ async def after_one_more(store: Store, clock: Clock) -> list[str]:
         pytest.param(2 * HOUR + 1, 2 * DAY, ["new", "old"], id="to be kept for stale_if_error"),
     ],
 )
+@pytest.mark.thorough
 def test_room_is_made_first_by_what_need_not_be_kept_any_more(
     age: float, grace: float, left: list[str], bounded: Store, clock: Clock
 ) -> None:

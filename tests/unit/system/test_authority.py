@@ -164,6 +164,7 @@ def test_a_process_that_is_killed_while_it_makes_one_leaves_no_torn_file(tmp_pat
 
 
 @pytest.mark.parametrize("left", [0, 1000, 5000])
+@pytest.mark.thorough
 def test_a_full_disk_leaves_no_file_and_the_next_start_works(tmp_path: Path, left: int) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

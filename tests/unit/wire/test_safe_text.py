@@ -90,6 +90,7 @@ def said(url: str) -> list[str]:
 
 @settings(max_examples=examples(400), deadline=None, derandomize=True)
 @given(misspelt())
+@pytest.mark.thorough
 def test_no_message_about_a_setting_quotes_a_password(case: tuple[str, str]) -> None:
     url, secret = case
     assert [message for message in said(url) if leaks(message, secret)] == []

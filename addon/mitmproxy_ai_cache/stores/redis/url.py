@@ -8,13 +8,13 @@ redis+cluster://[...@]HOST[:6379],...                   rediss+cluster://...
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from ...wire.safe_text import quoted
+from ...wire.spelling import meant
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
@@ -175,6 +175,6 @@ def _unknown(name: str, known: tuple[str, ...], scheme: str) -> str:
         )
     # A name that looks like none is not quoted: it may be the end of a password with a & in it.
     quoted = f" {name!r}" if re.fullmatch(r"[a-z_]{2,30}", name) else ""
-    close = difflib.get_close_matches(name, known, 1, 0.6)
-    mend = f"did you mean {close[0]}?" if close else (f"there are {', '.join(known)}" if known else "there are none")
+    close = meant(name, known)
+    mend = f"did you mean {close}?" if close else (f"there are {', '.join(known)}" if known else "there are none")
     return f"there is no parameter{quoted} for {scheme}://; {mend}"

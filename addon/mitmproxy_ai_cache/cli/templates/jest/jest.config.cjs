@@ -1,0 +1,1 @@
+module.exports = { setupFilesAfterEnv: ["<rootDir>/ai-cache.setup.cjs"] };
