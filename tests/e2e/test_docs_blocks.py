@@ -72,3 +72,4 @@ def test_a_block_works(
 def test_a_block_that_is_not_run_says_why(block: Block) -> None:
     assert re.fullmatch(r"no-run: \w.+", block.mark)
     assert block.commands, "a block without a command is ```text"
+    pytest.skip(f"{block.page}, {block.commands[0]}: {block.mark}")  # so that -ra lists it
