@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -87,7 +88,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parsed.parser.error(_unknown(unknown, list(parsed.parser._option_string_actions)))
     try:
         code: int = parsed.main(parsed)
+        if chosen not in _WRAPPERS:
+            sys.stdout.flush()
         return code
+    except BrokenPipeError:  # somebody has read enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is said at the end, either
+        return 125 if chosen in _WRAPPERS else 0
     except (OSError, ValueError) as error:
         # A directory that is gone or not writable, a file that is none of ours: a line, not a traceback.
         print(f"ai-cache: {type(error).__name__}: {scrubbed(str(error))}", file=sys.stderr)

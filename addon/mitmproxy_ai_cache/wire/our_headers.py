@@ -19,7 +19,7 @@ REASON = "x-ai-cache-reason"
 KEY = "x-ai-cache-key"
 """The first 12 hex digits of the key."""
 AGE = "x-ai-cache-age"
-"""Whole seconds since the answer was stored."""
+"""Whole seconds since the provider answered."""
 CACHE_STATUS = "cache-status"
 """The standard's own field (RFC 9211)."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +116,10 @@ def test_go_gets_the_package_that_is_there(there: str, package: str, project: Pa
 )
 def test_the_readme_shows_what_is_written(name: str) -> None:
     assert template(name) in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_who_stops_reading_is_told_of_nothing() -> None:
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = f"{sys.executable} -m mitmproxy_ai_cache.cli init vitest --print | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, env=environ)
+    assert (done.stdout, done.stderr) == ("# ai-cache.setup.mjs\n", "")
