@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..configuration.settings import Settings
 from ..entries.entry import Entry
-from ..identity.hosts import HostList
+from ..identity.hosts import HostList, is_side_traffic
 from ..identity.identifier import Identified, Identifier, Reading
 from ..identity.isolation import Isolation, NoPrincipal, Unstable
 from ..identity.keyless import Claims, KeylessHosts
@@ -126,7 +126,7 @@ class Cache:
         on_ai_host = request.host in self.hosts
         call = self.identifier.registry.recognise(request, unread) if concerns else None
         strict = self.settings.mode == "replay" or self.settings.fail_mode == "error"
-        no_call = not (concerns and self.identifier.is_no_side_traffic(request))
+        no_call = not concerns or is_side_traffic(request.host, request.path)
         if call is None and (no_call or (strict and not on_ai_host)):
             self._no_call(exchange)
             return exchange

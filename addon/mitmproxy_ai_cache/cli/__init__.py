@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .. import __version__
+from ..configuration.options import OPTIONS
 from ..wire.safe_text import safe_name, scrubbed
 from ..wire.spelling import did_you_mean
 from .help import COMMANDS, GROUPS, examples
@@ -82,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen and chosen not in (*COMMANDS, "--version"):
         return _no_such_command(chosen)
     parser = parser_for(chosen)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 125
     arguments, command = _split(chosen, arguments)
     parsed, unknown = parser.parse_known_args(arguments, argparse.Namespace(command=command))
     if unknown:
@@ -112,6 +116,9 @@ def _unknown(words: Sequence[str], options: Sequence[str]) -> str:
     option = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
     if not option:
         return f"unrecognized arguments: {' '.join(words)}"
+    setting = "ai_cache_" + option.strip("-").replace("-", "_")
+    if setting in (each.name for each in OPTIONS):
+        return f"there is no option {safe_name(option)}; write --set {setting}=VALUE"
     return f"there is no option {safe_name(option)}{did_you_mean(option, options)}"
 
 

@@ -86,10 +86,7 @@ class Identifier:
 
     def is_ours(self, request: Request) -> bool:
         """Whether a request that no protocol recognises goes to an AI host for more than side traffic."""
-        return request.host in self.hosts and self.is_no_side_traffic(request)
-
-    def is_no_side_traffic(self, request: Request) -> bool:
-        return not is_side_traffic(request.host, request.path)
+        return request.host in self.hosts and not is_side_traffic(request.host, request.path)
 
     def read(self, sent: Request) -> Reading:
         """Read `sent`. The key is not made here: what is no call or is bypassed needs none."""

@@ -68,3 +68,14 @@ def test_the_warning_is_a_line_of_config(monkeypatch: pytest.MonkeyPatch, capsys
 def test_no_command_is_taken_for_a_mistyped_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of(command, "--help") == 0
     assert not capsys.readouterr().err
+
+
+def test_a_setting_that_is_no_option_of_the_command_says_how_it_is_set(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--ttl", "1h", "--", "true"])
+    assert "there is no option --ttl; write --set ai_cache_ttl=VALUE" in capsys.readouterr().err
+
+
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 125
+    assert "ai-cache run" in capsys.readouterr().err

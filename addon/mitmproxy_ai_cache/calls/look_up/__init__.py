@@ -13,11 +13,11 @@ from __future__ import annotations
 from ..exchange import Exchange
 from ..reasons import Reason, Status
 from .exact import Exact
-from .found import ClientLeft, Found, Missed, Step
+from .found import ClientLeft, Found, Missed
 from .in_flight import InFlight
 from .other_process import OtherProcess
 
-__all__ = ["Chain", "ClientLeft", "Exact", "Found", "InFlight", "Missed", "OtherProcess", "Step"]
+__all__ = ["Chain", "ClientLeft", "Exact", "Found", "InFlight", "Missed", "OtherProcess"]
 
 
 class Chain:

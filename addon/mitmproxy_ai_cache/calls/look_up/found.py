@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 from ...entries.entry import Entry
-from ..exchange import Exchange
 from ..flight import Follower
 from ..reasons import Status
 
@@ -38,13 +36,6 @@ class Missed:
     status: Status = Status.MISS
     stale: Entry | None = None
     """What may answer where the provider fails."""
-
-
-class Step(Protocol):
-    """One way to find an answer."""
-
-    async def find(self, exchange: Exchange) -> Found | Missed | None:
-        """None where this step has nothing to say. Raises `ClientLeft`."""
 
 
 class ClientLeft(Exception):
